@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::code::Code;
 use crate::frame::put_frame;
 use crate::id::{BlobId, DeviceId, GroupId, Hash, LogId, MailboxId};
-use crate::roster::{Append, Served};
+use crate::roster::Append;
 
 /// Why a frame body is no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -259,8 +259,8 @@ messages! {
     RosterPage = 0x07 {
         /// The request's number.
         req: u32,
-        /// Statements from the one asked for, each with this device's envelope, as many as fit a frame.
-        statements: Vec<Served>,
+        /// Statements from the one asked for with all that stands beside them, as many as fit a frame.
+        statements: Vec<Append>,
         /// The head, so that the device knows whether to ask on.
         head: Head,
     }

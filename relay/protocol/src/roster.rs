@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::VerifyingKey;
 
-pub use statement::{Append, Change, Envelope, Member, Served, Signed, Statement, envelopes_hash};
+pub use statement::{Append, Change, Envelope, Member, Signed, Statement, envelopes_hash};
 
 use crate::id::{DeviceId, GroupId, Hash, KemKey, Signature};
 use crate::message::{EpochId, Head};

@@ -211,8 +211,7 @@ impl Envelope {
 }
 
 /// What a statement's `envelopes_hash` covers: BLAKE3 over a label, the envelopes' hashes and the hashes of the
-/// sealed previous secrets, each list after its length. A member is served its own envelope and the hashes of the
-/// others, and can check it all the same.
+/// sealed previous secrets, each list after its length.
 #[must_use]
 pub fn envelopes_hash(envelopes: &[Hash], sealed_previous: &[Bytes]) -> Hash {
     let mut hasher = blake3::Hasher::new();
@@ -228,7 +227,8 @@ pub fn envelopes_hash(envelopes: &[Hash], sealed_previous: &[Bytes]) -> Hash {
     Hash(*hasher.finalize().as_bytes())
 }
 
-/// A statement as it is appended.
+/// A statement with everything that travels beside it. Members hold all of it, not only their own envelope, so that any
+/// one of them can refill a relay that lost its database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Append {
     /// The statement.
@@ -237,29 +237,4 @@ pub struct Append {
     pub envelopes: Vec<Envelope>,
     /// The previous epoch's secret sealed under the new one; a lost branch's too. Kept for good.
     pub sealed_previous: Vec<Bytes>,
-}
-
-/// A statement as a member gets it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Served {
-    /// The statement.
-    pub statement: Signed,
-    /// The asker's own envelope.
-    pub envelope: Option<Envelope>,
-    /// The hashes of all envelopes, so that `envelopes_hash` can be checked.
-    pub envelope_hashes: Vec<Hash>,
-    /// All sealed previous secrets.
-    pub sealed_previous: Vec<Bytes>,
-}
-
-impl Served {
-    /// Is the envelope one of those that the statement covers?
-    #[must_use]
-    pub fn envelopes_fit(&self, statement: &Statement) -> bool {
-        let own = self.envelope.as_ref().is_none_or(|e| self.envelope_hashes.contains(&e.hash()));
-        match statement.envelopes_hash {
-            Some(expected) => own && envelopes_hash(&self.envelope_hashes, &self.sealed_previous) == expected,
-            None => self.envelope.is_none() && self.envelope_hashes.is_empty() && self.sealed_previous.is_empty(),
-        }
-    }
 }

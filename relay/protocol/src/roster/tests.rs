@@ -136,19 +136,3 @@ fn a_flipped_bit_anywhere_is_refused() {
         assert!(Roster::genesis(&Signed { bytes: bytes.into(), ..good.clone() }).is_err(), "byte {i}");
     }
 }
-
-#[test]
-fn a_member_checks_its_envelope_among_the_hashes() {
-    let a = Device::new(1);
-    let append = genesis(&a);
-    let mut served = Served {
-        statement: append.statement.clone(),
-        envelope: Some(append.envelopes[0].clone()),
-        envelope_hashes: vec![append.envelopes[0].hash()],
-        sealed_previous: vec![],
-    };
-    let statement = append.statement.statement().unwrap();
-    assert!(served.envelopes_fit(&statement));
-    served.envelope.as_mut().unwrap().ciphertext = Bytes::from_static(b"other");
-    assert!(!served.envelopes_fit(&statement));
-}
