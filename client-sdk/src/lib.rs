@@ -42,6 +42,9 @@ mod subscription;
 #[cfg(feature = "client")]
 pub use client::{Client, Error};
 pub use error::{ApiError, ErrorKind};
+/// What the methods of [`api`] fail with; [`Error`] by `From`.
+#[cfg(feature = "client")]
+pub use jsonrpsee::core::ClientError as RpcError;
 pub use limits::*;
 #[cfg(feature = "client")]
 pub use push::{Push, idempotency_key};
