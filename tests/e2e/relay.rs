@@ -1,0 +1,84 @@
+//! The relay by itself, and towards clients that do not behave.
+
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use zerok_tests::{Exit, Pair, Process, Relay, Sandbox, noise, wait_until};
+
+#[test]
+fn key_and_port_are_kept_and_the_key_is_private() {
+    let sandbox = Sandbox::new();
+    let mut relay = Relay::start(&sandbox);
+    let address = relay.address().to_owned();
+    for name in ["relay.key", "relay.db"] {
+        let mode = std::fs::metadata(relay.data().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name} is open to others");
+    }
+    assert_eq!(relay.stop(), Exit::Code(0));
+    relay.restart();
+    assert_eq!(relay.address(), address);
+}
+
+#[test]
+fn garbage_on_its_port_leaves_it_running() {
+    let pair = Pair::new();
+    let (_, place) = pair.relay.address().split_once('@').unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for i in 0..200 {
+        socket.send_to(&noise(&format!("garbage {i}"), 1200), place).unwrap();
+    }
+    pair.anna.push("c", b"still there");
+    wait_until("the blob arrives", || pair.ben.pull("c").len() == 1);
+}
+
+#[test]
+fn beyond_loopback_it_starts_only_when_told_who_may_use_it() {
+    let sandbox = Sandbox::new();
+    let relay = Relay::start(&sandbox);
+    let (log, file) = (sandbox.path().join("open.log"), sandbox.path().join("open.address"));
+    let exe = relay_command(&sandbox, &file);
+    let mut refused = Process::spawn("an open zerok-relay", &mut { exe }, &log);
+    assert_eq!(refused.wait(), Exit::Code(1));
+    let told = std::fs::read_to_string(&log).unwrap();
+    assert!(told.contains("admission"), "it names the setting: {told}");
+    let mut command = relay_command(&sandbox, &file);
+    let open =
+        Process::spawn("an open zerok-relay", command.env("ZEROK_RELAY_SERVER_ADMISSION", "open"), &log);
+    wait_until("it listens", || file.exists());
+    assert_eq!(open.stop(), Exit::Code(0));
+    drop(relay);
+}
+
+fn relay_command(sandbox: &Sandbox, file: &std::path::Path) -> Command {
+    let mut command = Relay::command();
+    command.arg("--data").arg(sandbox.path().join("open")).args([
+        "--bind",
+        "0.0.0.0:0",
+        "--http",
+        "127.0.0.1:0",
+    ]);
+    command.arg("--address-file").arg(file);
+    command
+}
+
+#[test]
+fn a_wrong_config_is_refused_with_its_key() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.path().join("relay.toml");
+    for (text, key) in [
+        ("[server]\nbind = \"nowhere\"\n", "bind"),
+        ("[storage]\ncolour = \"blue\"\n", "colour"),
+        ("[limits]\nmax_mailboxes = -1\n", "max_mailboxes"),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        let log = sandbox.path().join("log");
+        let _ = std::fs::remove_file(&log);
+        let mut command = Relay::command();
+        command.arg("--config").arg(&config).arg("--data").arg(sandbox.path().join("data"));
+        let mut process = Process::spawn("zerok-relay", &mut command, &log);
+        assert!(matches!(process.wait(), Exit::Code(1 | 2)), "{text}");
+        let told = std::fs::read_to_string(&log).unwrap();
+        assert!(told.contains(key), "it names {key}: {told}");
+    }
+}
