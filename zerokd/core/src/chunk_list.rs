@@ -21,6 +21,9 @@ const LEAF_ENTRY: usize = CHUNK_ENTRY + 8;
 pub const MAX_LEAF: usize = 256;
 /// Most leaves in a root: what one chunk holds.
 pub const MAX_LEAVES: usize = (MAX_CHUNK_PLAIN - HEADER) / LEAF_ENTRY;
+/// Largest file, in bytes: every chunk and every level full. A file whose list does not fit is refused when it is cut.
+pub const MAX_FILE: u64 = 17_476 * 256 * (1 << 20);
+const _: () = assert!(MAX_LEAVES == 17_476 && MAX_LEAF == 256 && MAX_CHUNK_PLAIN == 1 << 20);
 /// Fewest references in a leaf that an address ends; from there on one in [`END_MASK`] + 1 does.
 const MIN_LEAF: usize = 32;
 const END_MASK: u16 = 0x7f;
@@ -69,7 +72,7 @@ pub enum ListError {
         /// Declared by who names the list.
         expected: u64,
     },
-    /// The file has more chunks than two levels hold (about a terabyte).
+    /// The file has more chunks than two levels hold (some terabytes).
     #[error("chunk list: the file is too large")]
     TooLarge,
 }
@@ -155,7 +158,7 @@ pub fn parse_root(plaintext: &[u8], size: u64) -> Result<Root, ListError> {
         return parse_entries(entries, size).map(Root::Chunks);
     }
     let count = entries.len() / LEAF_ENTRY;
-    if !entries.len().is_multiple_of(LEAF_ENTRY) || count < 2 || count > MAX_LEAVES {
+    if !entries.len().is_multiple_of(LEAF_ENTRY) || !(2..=MAX_LEAVES).contains(&count) {
         return Err(ListError::Count(count));
     }
     let mut leaves = Vec::with_capacity(count);

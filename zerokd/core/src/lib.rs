@@ -36,7 +36,9 @@ mod version;
 pub use backoff::Backoff;
 pub use bundle::{Bundle, BundleError, Header, MAX_BUNDLE, Room};
 pub use chunk::{ChunkError, ChunkKind, ChunkRef, ChunkSealer, SealedChunk, open_chunk, open_root};
-pub use chunk_list::{Finished, LeafRef, ListBuilder, ListError, MAX_LEAF, MAX_LEAVES, Root, parse_leaf, parse_root};
+pub use chunk_list::{
+    Finished, LeafRef, ListBuilder, ListError, MAX_FILE, MAX_LEAF, MAX_LEAVES, Root, parse_leaf, parse_root,
+};
 pub use cut::{Cutter, MAX_CHUNK_PLAIN};
 pub use entry::{
     ContentRef, Entry, EntryError, EntryKind, MAX_CHANNEL, MAX_ENTRY, MAX_KEY, MAX_REFS, check_channel,
@@ -57,5 +59,5 @@ pub use record::{Content, INLINE_MAX, Kind, MAX_RECORD, MAX_TARGET, Record, Reco
 pub use resolve::{Resolution, resolve, undominated};
 pub use secret::{ConstantSecret, DeviceKeys, EpochKeys, EpochSecret, GroupKeys, Secret};
 pub use signal::{Signal, SignalError, Want, open_signal, seal_signal};
-pub use version::{MAX_VERSION_CHAINS, Relation, Version, VersionError};
 pub use vector::{Position, Vector, VectorError};
+pub use version::{MAX_VERSION_CHAINS, Relation, Version, VersionError};

@@ -6,7 +6,8 @@ mod wire;
 use bytes::Bytes;
 use zerok_protocol::{ChainId, Hash};
 
-use crate::entry::ContentRef;
+use crate::chunk_list::MAX_FILE;
+use crate::entry::{ContentRef, MAX_NUMBER};
 use crate::hlc::Hlc;
 use crate::path::{MAX_PATH, PathError, RelPath};
 use crate::version::{Version, VersionError};
@@ -101,6 +102,9 @@ pub enum RecordError {
     /// Contents where none can be, missing where there must be some, or in the wrong place for their size.
     #[error("record: contents do not belong to its kind and size")]
     Content,
+    /// The clock shows a time that no database holds.
+    #[error("record: clock out of range")]
+    Clock,
     /// Only a file can be executable.
     #[error("record: executable, and no file")]
     Executable,
@@ -147,11 +151,14 @@ impl Record {
             Content::Inline(_) | Content::Chunked(_) if !has_content => return Err(RecordError::Content),
             Content::Inline(bytes) if bytes.len() > INLINE_MAX => return Err(RecordError::Content),
             Content::Inline(bytes) if u64::try_from(bytes.len()) != Ok(self.size) => return misfit,
-            Content::Chunked(content) if content.size != self.size => return misfit,
+            Content::Chunked(content) if content.size != self.size || self.size > MAX_FILE => return misfit,
             Content::Chunked(_) if usize::try_from(self.size).is_ok_and(|size| size <= INLINE_MAX) => {
                 return Err(RecordError::Content);
             }
             _ => {}
+        }
+        if self.hlc.0 > MAX_NUMBER {
+            return Err(RecordError::Clock);
         }
         if self.executable && self.kind != Kind::File {
             return Err(RecordError::Executable);

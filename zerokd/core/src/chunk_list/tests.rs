@@ -56,7 +56,7 @@ fn read(built: &Built) -> Result<Vec<ChunkRef>, ListError> {
 
 #[test]
 fn a_list_of_any_length_comes_back() {
-    for count in [1, 2, MIN_LEAF as u64, 256, 257, 5000] {
+    for count in [1, 2, 32, 256, 257, 5000] {
         let chunks: Vec<_> = (0..count).map(chunk).collect();
         let built = build(&chunks);
         assert_eq!(read(&built).unwrap(), chunks, "{count}");
@@ -97,7 +97,10 @@ fn the_bytes_are_these() {
     let root = encode_root(&[LeafRef { chunk: chunk(1), bytes: 7 }]);
     let want = format!("010100000001{}0000000000000007", hex::encode(&leaf[HEADER..]));
     assert_eq!(hex::encode(root), want);
-    assert_eq!(build(&(0..5000).map(chunk).collect::<Vec<_>>()).content.root.to_hex(), "");
+    assert_eq!(
+        build(&(0..5000).map(chunk).collect::<Vec<_>>()).content.root.to_hex(),
+        "ee05afdb87fec9054d59f623eb1c051d108cceaefeacbfefa1b5d2e85ef9e4a8"
+    );
 }
 
 #[test]
@@ -137,7 +140,7 @@ fn the_largest_root_fits_a_chunk() {
     let leaves = vec![LeafRef { chunk: chunk(1), bytes: 1 }; MAX_LEAVES];
     let root = encode_root(&leaves);
     assert!(root.len() <= MAX_CHUNK_PLAIN);
-    assert!(parse_root(&root, MAX_LEAVES as u64).is_ok());
+    assert!(parse_root(&root, 17_476).is_ok());
 }
 
 proptest::proptest! {
