@@ -81,7 +81,7 @@ secrets! {
 }
 
 /// HKDF-SHA256 with no salt: 32 bytes for one purpose.
-pub(crate) fn derive(from: &[u8; 32], info: &[&[u8]]) -> Secret<32> {
+pub(crate) fn derive(from: &[u8], info: &[&[u8]]) -> Secret<32> {
     let mut out = [0u8; 32];
     Hkdf::<Sha256>::new(None, from)
         .expand_multi_info(info, &mut out)
@@ -104,6 +104,14 @@ mod tests {
         for hidden in ["171", "ab, ab", "abab"] {
             assert!(!printed.contains(hidden), "{printed}");
         }
+    }
+
+    #[test]
+    fn derivation_is_that_of_rfc_5869() {
+        // Appendix A.3: SHA-256, no salt, no info. A shorter output is a prefix of a longer one.
+        let okm = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d";
+        assert_eq!(hex::encode(derive(&[0x0b; 22], &[]).expose()), okm);
+        assert_eq!(derive(&[1], &[b"ab", b"c"]), derive(&[1], &[b"abc"]));
     }
 
     #[test]

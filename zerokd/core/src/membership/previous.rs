@@ -1,26 +1,23 @@
 //! The previous epoch's secret sealed under the new one: with it, the newest secret opens everything.
 
 use bytes::Bytes;
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use zerok_protocol::EpochId;
 
 use super::OpenError;
 use crate::epoch::{epoch_bytes, read_epoch};
-use crate::secret::{EpochSecret, derive};
+use crate::sealing::{NONCE, decrypt, encrypt};
+use crate::secret::{EpochSecret, Secret, derive};
 
 const VERSION: u8 = 1;
 const INFO: &[u8] = b"0k-sync v1 previous epoch";
 /// Each key seals exactly one text (the one secret of the epoch that it names), so the nonce is fixed.
-const NONCE: [u8; 24] = [0; 24];
+const ZERO: [u8; NONCE] = [0; NONCE];
 
 /// Version, epoch id, sealed secret, tag.
 pub(super) fn seal_previous(new: &EpochSecret, id: EpochId, previous: &EpochSecret) -> Bytes {
     let clear = clear(id);
     let mut text = *previous.expose();
-    let tag = cipher(new, id)
-        .encrypt_inout_detached(&NONCE.into(), &clear, text.as_mut_slice().into())
-        .expect("32 bytes are within the cipher's limit");
+    let tag = encrypt(&key(new, id), &ZERO, &clear, &mut text);
     [&clear[..], &text, &tag].concat().into()
 }
 
@@ -37,15 +34,12 @@ pub fn open_previous(new: &EpochSecret, sealed: &[u8]) -> Result<(EpochId, Epoch
     let (text, tag) = rest.split_first_chunk::<32>().ok_or(OpenError::Malformed)?;
     let tag: &[u8; 16] = tag.try_into().map_err(|_| OpenError::Malformed)?;
     let (id, mut text) = (read_epoch(id), *text);
-    cipher(new, id)
-        .decrypt_inout_detached(&NONCE.into(), &clear(id), text.as_mut_slice().into(), tag.into())
-        .map_err(|_| OpenError::Sealed)?;
+    decrypt(&key(new, id), &ZERO, &clear(id), &mut text, tag).ok_or(OpenError::Sealed)?;
     Ok((id, text.into()))
 }
 
-fn cipher(new: &EpochSecret, id: EpochId) -> XChaCha20Poly1305 {
-    let key = derive(new.expose(), &[INFO, &epoch_bytes(id)]);
-    XChaCha20Poly1305::new(key.expose().into())
+fn key(new: &EpochSecret, id: EpochId) -> Secret<32> {
+    derive(new.expose(), &[INFO, &epoch_bytes(id)])
 }
 
 fn clear(id: EpochId) -> [u8; 17] {
