@@ -18,7 +18,7 @@ fn a_blob_arrives_on_the_other_device_and_an_answer_comes_back() {
     let pair = Pair::new();
     let mut following = pair.ben.follow(&["pull", "--channel", "letters", "--follow"]);
     let pushed = pair.anna.json(&["push", "hello ben", "--channel", "letters"]);
-    let entry = following.next();
+    let entry = following.line();
     assert_eq!(entry["data"], STANDARD.encode("hello ben"));
     assert_eq!(entry["id"], pushed["id"], "an entry has one id everywhere");
 

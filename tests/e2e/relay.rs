@@ -21,6 +21,23 @@ fn key_and_port_are_kept_and_the_key_is_private() {
 }
 
 #[test]
+fn health_and_metrics_count_what_passes_and_name_nobody() {
+    let pair = Pair::new();
+    pair.anna.push("c", b"counted");
+    wait_until("the push is counted", || pair.relay.metric("pushes").is_some_and(|n| n >= 1.0));
+    wait_until("the delivery is counted", || pair.relay.metric("deliveries").is_some_and(|n| n >= 1.0));
+    let (code, health) = pair.relay.http("/health").unwrap();
+    let health: serde_json::Value = serde_json::from_str(&health).unwrap();
+    assert_eq!((code, &health["status"], &health["groups"]), (200, &"ok".into(), &1.into()));
+    let (_, metrics) = pair.relay.http("/metrics").unwrap();
+    let status = pair.anna.status();
+    for id in [&status["device"]["id"], &status["groups"][0]["id"]] {
+        assert!(!metrics.contains(id.as_str().unwrap()), "an id in the metrics");
+    }
+    assert_eq!(pair.relay.http("/other").unwrap().0, 404);
+}
+
+#[test]
 fn garbage_on_its_port_leaves_it_running() {
     let pair = Pair::new();
     let (_, place) = pair.relay.address().split_once('@').unwrap();

@@ -119,7 +119,7 @@ impl Follow {
     /// # Panics
     /// None comes, or it is no JSON.
     #[track_caller]
-    pub fn next(&mut self) -> Value {
+    pub fn line(&mut self) -> Value {
         match self.lines.recv_timeout(SILENCE) {
             Ok(line) => serde_json::from_str(&line).unwrap_or_else(|e| panic!("no JSON line ({e}): {line}")),
             Err(RecvTimeoutError::Timeout) => panic!("no line within {} s", SILENCE.as_secs()),

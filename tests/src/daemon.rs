@@ -72,6 +72,15 @@ impl Daemon {
         self.process.as_mut().expect("the daemon is running")
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// It is not running.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("the daemon is running").id()
+    }
+
     /// The command that starts it, to be changed before it is spawned.
     #[must_use]
     pub fn command(&self) -> Command {

@@ -3,12 +3,15 @@
 //!
 //! Nothing here may sleep in order to synchronise: [`wait_until`] asks until a condition holds or a deadline passes.
 
+pub mod bench;
 mod binary;
 mod canary;
 mod ctl;
 mod daemon;
+mod listening;
 mod pair;
 mod process;
+pub mod quic;
 mod relay;
 mod rpc;
 mod sample;

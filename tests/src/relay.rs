@@ -6,6 +6,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::binary::binary;
+use crate::listening::{http_get, tcp_port};
 use crate::process::{Exit, Process};
 use crate::sandbox::Sandbox;
 use crate::wait::wait_for;
@@ -72,6 +73,30 @@ impl Relay {
     #[must_use]
     pub fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("the relay is running")
+    }
+
+    /// Status code and body of a page that it serves over HTTP.
+    ///
+    /// # Panics
+    /// It is not running.
+    #[must_use]
+    pub fn http(&self, path: &str) -> Option<(u16, String)> {
+        let process = self.process.as_ref().expect("the relay is running");
+        http_get(tcp_port(process.id())?, path).ok()
+    }
+
+    /// The sum of a metric over its labels.
+    ///
+    /// # Panics
+    /// It is not running.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let (_, text) = self.http("/metrics")?;
+        let values = text.lines().filter(|line| {
+            let rest = line.strip_prefix("zerok_relay_").and_then(|line| line.strip_prefix(name));
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']) || rest.starts_with("_total"))
+        });
+        values.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// `kill -9`.
