@@ -119,7 +119,7 @@ pub trait Relays {
     async fn relay_remove(&self, relay: String, group: Option<String>) -> Result<Done, ApiError>;
 
     /// Starts the relay inside this daemon, now and at every start, and adds it as a relay of this device. `bind` is
-    /// `ip:port` (port 0 picks a free one and keeps it; default 127.0.0.1:0).
+    /// `ip:port` (port 0 picks a free one and keeps it; default 0.0.0.0:0, every interface: it serves the groups of this device and nobody else).
     #[method(name = "relay.embed", param_kind = map)]
     async fn relay_embed(&self, bind: Option<String>, group: Option<String>) -> Result<Relay, ApiError>;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use interprocess::local_socket::tokio::{Stream, prelude::*};
 use interprocess::local_socket::{GenericFilePath, ToFsName};
-use jsonrpsee::client_transport::ws::{Url, WsTransportClientBuilder};
+use jsonrpsee::client_transport::ws::{Url, WsHandshakeError, WsTransportClientBuilder};
 use jsonrpsee::core::client::async_client::ClientBuilder;
 use jsonrpsee::core::client::{self, Error as RpcError};
 use tokio::sync::Mutex;
@@ -64,12 +64,17 @@ async fn open(socket: &Path) -> Result<client::Client, Error> {
         .max_request_size(MAX_MESSAGE)
         .max_response_size(MAX_MESSAGE)
         .build_with_stream(url, stream);
-    let (sender, receiver) = tokio::time::timeout(HANDSHAKE, handshake)
-        .await
-        .map_err(|_| Error::Timeout)?
-        .map_err(|e| Error::Lost(RpcError::Transport(e.into())))?;
+    let (sender, receiver) =
+        tokio::time::timeout(HANDSHAKE, handshake).await.map_err(|_| Error::Timeout)?.map_err(refused)?;
     Ok(ClientBuilder::new()
         .request_timeout(Duration::from_millis(MAX_WAIT_MS) + Duration::from_secs(60))
         .max_buffer_capacity_per_subscription(BUFFERED_NOTIFICATIONS)
         .build_with_tokio(sender, receiver))
+}
+
+fn refused(e: WsHandshakeError) -> Error {
+    match e {
+        WsHandshakeError::Rejected { status_code: 503 } => Error::Busy,
+        e => Error::Lost(RpcError::Transport(e.into())),
+    }
 }
