@@ -1,2 +1,61 @@
-//! placeholder
-fn main() {}
+//! The `zerok-relay` binary: arguments, configuration, logging, run, exit code.
+
+mod address_file;
+mod args;
+mod logging;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::Args;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    logging::init();
+    let config = match args.config() {
+        Ok((config, unknown)) => {
+            for name in unknown {
+                tracing::warn!("environment variable {name} is not one of mine");
+            }
+            config
+        }
+        Err(e) => {
+            eprintln!("zerok-relay: {:#}", anyhow::Error::new(e));
+            return ExitCode::from(2);
+        }
+    };
+    if args.validate {
+        return ExitCode::SUCCESS;
+    }
+    match run(&args, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("zerok-relay: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(args: &Args, config: zerok_relay::Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+    let relay = zerok_relay::start(config).await?;
+    if let Some(path) = &args.address_file {
+        address_file::write(path, relay.address())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = relay.closed() => anyhow::bail!("the relay ended by itself; the log says why"),
+    }
+    tokio::select! {
+        () = relay.stop() => Ok(()),
+        _ = terminate.recv() => anyhow::bail!("stopped at once"),
+        _ = interrupt.recv() => anyhow::bail!("stopped at once"),
+    }
+}

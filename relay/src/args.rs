@@ -1,0 +1,105 @@
+//! The command line. A flag wins over the environment, the environment over the file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use zerok_relay::{Admission, Config, LoadError};
+
+/// Blind store-and-forward relay for 0k-Sync.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub(crate) struct Args {
+    /// Configuration file (see relay.example.toml)
+    #[arg(long, value_name = "FILE", env = "ZEROK_RELAY_CONFIG")]
+    config: Option<PathBuf>,
+    /// Directory of relay.db, relay.key and chunks/ [default: zerok-relay-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// UDP address to listen on; port 0 picks a free one [default: 0.0.0.0:4433]
+    #[arg(long, value_name = "IP:PORT")]
+    bind: Option<SocketAddr>,
+    /// Addresses to tell devices instead of the bound ones
+    #[arg(long, value_name = "IP:PORT,…", value_delimiter = ',')]
+    advertise: Vec<SocketAddr>,
+    /// TCP address of /health and /metrics, or "none" [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "IP:PORT", value_parser = http)]
+    http: Option<Option<SocketAddr>>,
+    /// Who may create groups; must be set to listen beyond loopback
+    #[arg(long, value_name = "open", value_parser = admission)]
+    admission: Option<Admission>,
+    /// File to write the relay's address to once it is listening
+    #[arg(long, value_name = "FILE", env = "ZEROK_RELAY_ADDRESS_FILE")]
+    pub(crate) address_file: Option<PathBuf>,
+    /// Check the configuration and exit
+    #[arg(long)]
+    pub(crate) validate: bool,
+}
+
+#[expect(clippy::option_option, reason = "absent, none, or an address")]
+fn http(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text {
+        "" | "none" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| "expected IP:PORT or none".to_owned()),
+    }
+}
+
+fn admission(text: &str) -> Result<Admission, String> {
+    match text {
+        "open" => Ok(Admission::Open),
+        _ => Err("expected open".to_owned()),
+    }
+}
+
+impl Args {
+    /// The configuration that these arguments, the environment and the file make together, and the names of variables
+    /// that mean nothing.
+    pub(crate) fn config(&self) -> Result<(Config, Vec<String>), LoadError> {
+        let own = ["ZEROK_RELAY_CONFIG", "ZEROK_RELAY_ADDRESS_FILE"];
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| !own.contains(&name.as_str()));
+        let (mut config, unknown) = Config::load(self.config.as_deref(), environment)?;
+        if let Some(data) = &self.data {
+            config.data.clone_from(data);
+        }
+        if let Some(bind) = self.bind {
+            config.server.bind = bind;
+        }
+        if !self.advertise.is_empty() {
+            config.server.advertise.clone_from(&self.advertise);
+        }
+        if let Some(http) = self.http {
+            config.http.bind = http;
+        }
+        if let Some(admission) = &self.admission {
+            config.server.admission = Some(admission.clone());
+        }
+        Ok((config, unknown))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("relay.toml");
+        std::fs::write(&file, "[server]\nbind = \"127.0.0.1:1\"\n[http]\nbind = \"127.0.0.1:2\"\n").unwrap();
+        let file = file.to_str().unwrap();
+        let args =
+            Args::parse_from(["zerok-relay", "--config", file, "--bind", "127.0.0.1:3", "--http", "none"]);
+        let (config, _) = args.config().unwrap();
+        assert_eq!(config.server.bind, "127.0.0.1:3".parse().unwrap());
+        assert_eq!(config.http.bind, None);
+    }
+}

@@ -1,0 +1,155 @@
+//! One device's connection: takes its streams and gives each to what its first frame asks for.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use zerok_protocol::{DeviceId, GroupId, Message};
+
+use crate::frames::{Frames, FramesError};
+use crate::hub::Group;
+use crate::limit::Bucket;
+use crate::outbox::Outbox;
+use crate::refuse::{self, Refusal};
+use crate::relay::Relay;
+use crate::session;
+
+/// Bytes of requests that one connection may have under way: what bounds its memory.
+pub(crate) const BUDGET: usize = 8 << 20;
+/// How long a refused stream may take to be read by the device.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+pub(crate) struct Conn {
+    pub(crate) relay: Arc<Relay>,
+    pub(crate) quic: Connection,
+    pub(crate) device: DeviceId,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) messages: Arc<Bucket>,
+    pub(crate) signals: Arc<Bucket>,
+    pub(crate) budget: Arc<Semaphore>,
+    pub(crate) tasks: TaskTracker,
+    admitted: Mutex<HashMap<GroupId, Admitted>>,
+}
+
+struct Admitted {
+    sessions: usize,
+    group: Arc<Group>,
+}
+
+/// Serves a connection until it or the relay ends.
+pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr>) {
+    let device = DeviceId(*quic.remote_id().as_bytes());
+    let now = Instant::now();
+    let conn = Arc::new(Conn {
+        messages: relay.messages.of(device, now),
+        signals: relay.signals.of(device, now),
+        budget: Arc::new(Semaphore::new(BUDGET)),
+        tasks: TaskTracker::new(),
+        admitted: Mutex::default(),
+        relay,
+        quic,
+        device,
+        ip,
+    });
+    let relay = &conn.relay;
+    relay.metrics.connections_total.inc();
+    relay.metrics.connections.inc();
+    // Whoever opens nothing at all costs a connection for nothing.
+    let mut deadline = relay.limits.hello_timeout;
+    loop {
+        let accepted = tokio::select! {
+            () = relay.stop.cancelled() => break,
+            accepted = timeout(deadline, conn.quic.accept_bi()) => accepted,
+        };
+        match accepted {
+            Ok(Ok((send, recv))) => {
+                conn.tasks.spawn(stream(conn.clone(), send, recv));
+            }
+            Ok(Err(_)) => break,
+            Err(_) => {
+                conn.quic.close(VarInt::from_u32(1), b"no stream in time");
+                break;
+            }
+        }
+        deadline = Duration::MAX;
+    }
+    conn.tasks.close();
+    if relay.stop.is_cancelled() {
+        // The sessions say goodbye; what is being committed is answered first.
+        conn.tasks.wait().await;
+        conn.quic.close(VarInt::from_u32(0), b"the relay is stopping");
+    } else {
+        conn.tasks.wait().await;
+    }
+    relay.metrics.connections.dec();
+}
+
+async fn stream(conn: Arc<Conn>, send: SendStream, recv: RecvStream) {
+    let mut frames = Frames::new(recv, conn.relay.metrics.clone());
+    let outbox = Outbox::new(conn.relay.metrics.clone());
+    let writer = conn.tasks.spawn(outbox.clone().write_to(send));
+    let first = tokio::select! {
+        () = conn.relay.stop.cancelled() => Err(refuse::shutting_down()),
+        first = timeout(conn.relay.limits.hello_timeout, frames.next()) => match first {
+            Err(_) => Err(Refusal::invalid("no message in time").answer(None)),
+            Ok(Err(FramesError::Lost(_)) | Ok(None)) => return outbox.end(),
+            Ok(Err(e)) => Err(Refusal::invalid(e.to_string()).answer(None)),
+            Ok(Ok(Some(frame))) => Message::decode(&frame).map_err(|e| Refusal::invalid(e.to_string()).answer(None)),
+        },
+    };
+    match first {
+        Ok(Message::Hello(hello)) => session::serve(conn, hello, frames, outbox.clone()).await,
+        Ok(_) => {
+            let text = "a stream begins with HELLO, CHUNK_* or MAILBOX_*";
+            outbox.end_with(&Refusal::invalid(text).answer(None));
+        }
+        Err(refusal) => outbox.end_with(&refusal),
+    }
+    outbox.end();
+    let _ = timeout(LAST_WORDS, writer).await;
+}
+
+impl Conn {
+    fn admitted(&self) -> std::sync::MutexGuard<'_, HashMap<GroupId, Admitted>> {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The group, if this connection has an admitted session of it.
+    pub(crate) fn access(&self, group: &GroupId) -> Option<Arc<Group>> {
+        self.admitted().get(group).map(|a| a.group.clone())
+    }
+
+    /// Has it an admitted session at all?
+    pub(crate) fn is_admitted(&self) -> bool {
+        !self.admitted().is_empty()
+    }
+
+    /// Lets the connection's other streams use the group as long as the answer lives.
+    pub(crate) fn admit(self: &Arc<Self>, id: GroupId, group: Arc<Group>) -> Access {
+        self.admitted().entry(id).or_insert(Admitted { sessions: 0, group }).sessions += 1;
+        Access { conn: self.clone(), group: id }
+    }
+}
+
+/// Access of a connection to a group; ends with the session that holds it.
+pub(crate) struct Access {
+    conn: Arc<Conn>,
+    group: GroupId,
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        let mut admitted = self.conn.admitted();
+        if let Some(entry) = admitted.get_mut(&self.group) {
+            entry.sessions -= 1;
+            if entry.sessions == 0 {
+                admitted.remove(&self.group);
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Reading frames from a QUIC stream. The stream is drained as fast as it comes; a length is checked before anything is
+//! kept for it, and memory grows only with bytes that have arrived.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use iroh::endpoint::{ReadError, RecvStream};
+use zerok_protocol::{FrameError, HEADER_LEN, frame_length};
+
+use crate::metrics::Metrics;
+
+/// Why no further frame can be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FramesError {
+    /// What follows is not in frames.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The stream ended inside a frame.
+    #[error("truncated frame")]
+    Truncated,
+    /// The stream or the connection is gone.
+    #[error("stream lost")]
+    Lost(#[source] ReadError),
+}
+
+/// Frames of one stream.
+pub(crate) struct Frames {
+    stream: RecvStream,
+    received: BytesMut,
+    metrics: Arc<Metrics>,
+}
+
+impl Frames {
+    pub(crate) fn new(stream: RecvStream, metrics: Arc<Metrics>) -> Self {
+        Self { stream, received: BytesMut::new(), metrics }
+    }
+
+    /// The next frame's body; none at the end of the stream. Cancel-safe: nothing is lost.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, FramesError> {
+        let mut chunks: [Bytes; 16] = std::array::from_fn(|_| Bytes::new());
+        loop {
+            if let Some(frame) = self.take()? {
+                return Ok(Some(frame));
+            }
+            let Some(count) = self.stream.read_many_chunks(&mut chunks).await.map_err(FramesError::Lost)?
+            else {
+                return if self.received.is_empty() { Ok(None) } else { Err(FramesError::Truncated) };
+            };
+            for chunk in chunks.iter().take(count) {
+                self.received.extend_from_slice(chunk);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let Some(header) = self.received.first_chunk::<HEADER_LEN>() else { return Ok(None) };
+        let length = frame_length(*header)?;
+        if self.received.len() < HEADER_LEN + length {
+            return Ok(None);
+        }
+        self.metrics.bytes_in.inc_by(u64::try_from(HEADER_LEN + length).unwrap_or(0));
+        let mut frame = self.received.split_to(HEADER_LEN + length);
+        Ok(Some(frame.split_off(HEADER_LEN).freeze()))
+    }
+}

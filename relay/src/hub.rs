@@ -1,0 +1,91 @@
+//! The groups that are in use, in memory: rosters, sessions, and the newest blobs on their way out.
+
+mod group;
+mod tail;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use zerok_protocol::GroupId;
+
+pub(crate) use group::{Ended, Group, Registration, removes};
+pub(crate) use tail::Step;
+
+use crate::known::Known;
+use crate::store::{Storage, StoreError, Stored};
+
+/// Groups without sessions that are kept before they are forgotten.
+const IDLE_GROUPS: usize = 256;
+
+#[derive(Default)]
+pub(crate) struct Hub {
+    groups: Mutex<HashMap<GroupId, Arc<Group>>>,
+    /// One group is loaded or made at a time, so that there is never a second copy of one.
+    loading: tokio::sync::Mutex<()>,
+    tail_bytes: Arc<AtomicUsize>,
+}
+
+impl Hub {
+    fn live(&self, id: &GroupId) -> Option<Arc<Group>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// The group, loaded if need be.
+    pub(crate) async fn open(
+        &self,
+        storage: &dyn Storage,
+        id: GroupId,
+    ) -> Result<Option<Arc<Group>>, StoreError> {
+        if let Some(group) = self.live(&id) {
+            return Ok(Some(group));
+        }
+        let _loading = self.loading.lock().await;
+        if let Some(group) = self.live(&id) {
+            return Ok(Some(group));
+        }
+        let Some(record) = storage.group(id).await? else { return Ok(None) };
+        let known =
+            Known::open(&record.statements).map_err(|e| StoreError::Database(e.to_string().into()))?;
+        Ok(Some(self.insert(id, Group::new(record.log_id, known, self.tail_bytes.clone()))))
+    }
+
+    /// Makes a group by `store`, which stores its first statements, unless there is one already.
+    pub(crate) async fn create<E: From<StoreError>>(
+        &self,
+        storage: &dyn Storage,
+        id: GroupId,
+        known: Known,
+        store: impl Future<Output = Result<(), E>>,
+    ) -> Result<Arc<Group>, E> {
+        let _loading = self.loading.lock().await;
+        store.await?;
+        let record = storage.group(id).await?.ok_or(StoreError::UnknownGroup)?;
+        Ok(self.insert(id, Group::new(record.log_id, known, self.tail_bytes.clone())))
+    }
+
+    fn insert(&self, id: GroupId, group: Group) -> Arc<Group> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if groups.len() >= IDLE_GROUPS {
+            groups.retain(|_, group| Arc::strong_count(group) > 1);
+        }
+        groups.entry(id).or_insert_with(|| Arc::new(group)).clone()
+    }
+
+    /// Hands committed blobs to their groups. Called on the storage's thread, in the order of the commits.
+    pub(crate) fn publish(&self, stored: Vec<Stored>) {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut touched: Vec<Arc<Group>> = Vec::new();
+        for blob in stored {
+            let Some(group) = groups.get(&blob.group) else { continue };
+            group.take_in(blob);
+            if !touched.iter().any(|t| Arc::ptr_eq(t, group)) {
+                touched.push(group.clone());
+            }
+        }
+        drop(groups);
+        for group in touched {
+            group.wake();
+        }
+    }
+}

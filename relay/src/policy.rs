@@ -1,0 +1,63 @@
+//! Which groups a relay takes.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+use zerok_protocol::GroupId;
+
+/// Who may create groups at a relay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Admission {
+    /// Everybody who can reach it.
+    Open,
+    /// Nobody: it serves the groups of a set that its owner changes while it runs (the embedded relay).
+    #[serde(skip)]
+    Own(OwnGroups),
+}
+
+impl Admission {
+    pub(crate) fn takes(&self, group: &GroupId) -> bool {
+        match self {
+            Admission::Open => true,
+            Admission::Own(groups) => groups.contains(group),
+        }
+    }
+}
+
+/// A shared set of groups; clones are the same set.
+#[derive(Clone, Default)]
+pub struct OwnGroups(Arc<RwLock<HashSet<GroupId>>>);
+
+impl OwnGroups {
+    /// Serves this group from now on; true if it was not in the set.
+    pub fn insert(&self, group: GroupId) -> bool {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(group)
+    }
+
+    /// No new session of this group from now on; true if it was in the set.
+    pub fn remove(&self, group: &GroupId) -> bool {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(group)
+    }
+
+    /// Is it in the set?
+    #[must_use]
+    pub fn contains(&self, group: &GroupId) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(group)
+    }
+}
+
+impl PartialEq for OwnGroups {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for OwnGroups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.read().unwrap_or_else(PoisonError::into_inner).len();
+        write!(f, "OwnGroups({count})")
+    }
+}

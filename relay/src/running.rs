@@ -1,0 +1,168 @@
+//! Starting and stopping, in the order that loses nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iroh::{Endpoint, TransportAddr};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use zerok_protocol::{DeviceId, RelayAddr};
+
+use crate::accept;
+use crate::config::Config;
+use crate::data_dir::{DataDir, DataDirError};
+use crate::endpoint::{self, EndpointError};
+use crate::http::{self, HttpError};
+use crate::hub::Hub;
+use crate::key::{self, KeyError};
+use crate::metrics::Metrics;
+use crate::policy::Admission;
+use crate::relay::Relay;
+use crate::store::{OpenError, Quotas, Sqlite};
+
+/// Why a relay does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It would be open to everybody who can reach it, without anybody having said so.
+    #[error(
+        "server.bind = {bind} can be reached from other machines, and nothing says who may create groups here: \
+         set server.admission = \"open\" (--admission open), or bind to loopback (--bind 127.0.0.1:4433)"
+    )]
+    AdmissionNeeded {
+        /// The address of `server.bind`.
+        bind: SocketAddr,
+    },
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The relay's key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] OpenError),
+    /// The UDP address.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The HTTP address.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
+/// A relay that runs. Dropping it without [`Running::stop`] ends it as a crash would: nothing acknowledged is lost.
+pub struct Running {
+    relay: Arc<Relay>,
+    endpoint: Endpoint,
+    address: RelayAddr,
+    http: Option<(SocketAddr, AbortHandle)>,
+    grace: Duration,
+    _data_dir: DataDir,
+}
+
+/// Starts a relay.
+///
+/// # Errors
+/// The configuration leaves open who may use it, its data cannot be used, or an address cannot be bound.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let admission = match config.server.admission.clone() {
+        Some(admission) => admission,
+        None if config.server.bind.ip().is_loopback() => Admission::Open,
+        None => return Err(StartError::AdmissionNeeded { bind: config.server.bind }),
+    };
+    let data_dir = DataDir::open(&config.data)?;
+    let key = key::load_or_create(&config.data)?;
+    let metrics = Arc::new(Metrics::new());
+    let hub = Arc::new(Hub::default());
+    let quotas = Quotas {
+        group_bytes: config.storage.max_group_storage,
+        total_bytes: config.storage.max_total_storage,
+        groups: config.storage.max_groups,
+    };
+    let sink = hub.clone();
+    let publish = Box::new(move |stored| sink.publish(stored));
+    let storage = Sqlite::open(&config.data.join("relay.db"), quotas, metrics.clone(), publish)?;
+    let relay = Arc::new(Relay::new(&config, admission, Arc::new(storage), hub, metrics));
+    let endpoint = endpoint::bind(config.server.bind, key, config.limits.max_streams_per_connection).await?;
+    let http = match config.http.bind {
+        Some(addr) => {
+            let (listener, bound) = http::listen(addr).await?;
+            let task = tokio::spawn(http::run(relay.clone(), listener, config.http.metrics));
+            Some((bound, task.abort_handle()))
+        }
+        None => None,
+    };
+    let address = address(&endpoint, &config.server.advertise);
+    relay.tasks.spawn(accept::run(relay.clone(), endpoint.clone()));
+    relay.tasks.spawn(clean(relay.clone(), Duration::from_secs(config.cleanup.interval_secs.max(1))));
+    let grace = Duration::from_secs(config.server.shutdown_grace_secs);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
+    Ok(Running { relay, endpoint, address, http, grace, _data_dir: data_dir })
+}
+
+/// What is told to devices: as configured, else what is bound, and for all interfaces theirs.
+fn address(endpoint: &Endpoint, advertise: &[SocketAddr]) -> RelayAddr {
+    let mut addrs = advertise.to_vec();
+    if addrs.is_empty() {
+        addrs = endpoint.bound_sockets().into_iter().filter(|a| !a.ip().is_unspecified()).collect();
+    }
+    if addrs.is_empty() {
+        let all = endpoint.addr().addrs;
+        addrs =
+            all.iter().filter_map(|a| if let TransportAddr::Ip(a) = a { Some(*a) } else { None }).collect();
+    }
+    RelayAddr { id: DeviceId(*endpoint.id().as_bytes()), addrs, relay_url: None, token: None }
+}
+
+/// Removes what has expired, now and then.
+async fn clean(relay: Arc<Relay>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = relay.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match relay.storage.expire().await {
+            Ok(0) => {}
+            Ok(blobs) => tracing::info!(blobs, "expired blobs removed"),
+            Err(e) => tracing::error!(error = %e, "cannot remove expired blobs"),
+        }
+    }
+}
+
+impl Running {
+    /// Where devices find it, with the ports that were bound.
+    #[must_use]
+    pub fn address(&self) -> &RelayAddr {
+        &self.address
+    }
+
+    /// Where `/health` is, if anywhere.
+    #[must_use]
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|(addr, _)| *addr)
+    }
+
+    /// Waits until it has to stop by itself, which only a failure makes it do.
+    pub async fn closed(&self) {
+        self.relay.stop.cancelled().await;
+    }
+
+    /// Stops: no new connections, every session is told, what is being committed is finished, all within the grace time.
+    pub async fn stop(self) {
+        self.relay.stop.cancel();
+        self.relay.tasks.close();
+        if timeout(self.grace, self.relay.tasks.wait()).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+        if timeout(self.grace, self.relay.storage.close()).await.is_err() {
+            tracing::warn!("the database did not close in time; nothing acknowledged is lost");
+        }
+        let _ = timeout(self.grace, self.endpoint.close()).await;
+        if let Some((_, task)) = &self.http {
+            task.abort();
+        }
+        tracing::info!("stopped");
+    }
+}

@@ -1,0 +1,149 @@
+//! A session: one device, one group, requests answered in any order.
+
+mod admit;
+mod push;
+mod slow;
+mod subscribe;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use zerok_protocol::{Code, GroupId, Hello, MAX_SIGNAL, Message};
+
+use self::slow::SlowLane;
+use self::subscribe::Subscription;
+use crate::connection::{BUDGET, Conn};
+use crate::frames::{Frames, FramesError};
+use crate::hub::Group;
+use crate::outbox::Outbox;
+use crate::refuse::{self, Refusal};
+
+/// An admitted session.
+pub(crate) struct Session {
+    pub(crate) conn: Arc<Conn>,
+    pub(crate) id: GroupId,
+    pub(crate) group: Arc<Group>,
+    pub(crate) outbox: Arc<Outbox>,
+    /// Fires when the session has ended; its deliveries stop with it.
+    pub(crate) over: CancellationToken,
+}
+
+/// Serves a stream that began with HELLO.
+pub(crate) async fn serve(conn: Arc<Conn>, hello: Hello, mut frames: Frames, outbox: Arc<Outbox>) {
+    let metrics = conn.relay.metrics.clone();
+    let sessions = &conn.relay.sessions;
+    let full = sessions.fetch_add(1, Ordering::AcqRel) >= conn.relay.limits.max_sessions;
+    if full {
+        outbox.end_with(&Refusal::new(Code::RelayOverloaded, "too many sessions").answer(None));
+    } else if let Some(registration) = admit::until_admitted(&conn, hello, &mut frames, &outbox).await {
+        metrics.sessions_total.inc();
+        metrics.sessions.inc();
+        let session = Arc::new(Session {
+            conn: conn.clone(),
+            id: registration.id,
+            group: registration.place.group().clone(),
+            outbox: outbox.clone(),
+            over: CancellationToken::new(),
+        });
+        let _over = session.over.clone().drop_guard();
+        run(&session, &mut frames).await;
+        metrics.sessions.dec();
+    }
+    conn.relay.sessions.fetch_sub(1, Ordering::AcqRel);
+}
+
+async fn run(session: &Arc<Session>, frames: &mut Frames) {
+    let slow = SlowLane::start(session);
+    let mut subscriptions = HashMap::new();
+    let stop = &session.conn.relay.stop;
+    loop {
+        let frame = tokio::select! {
+            () = session.outbox.ended().cancelled() => return,
+            () = stop.cancelled() => return goodbye(session).await,
+            frame = frames.next() => frame,
+        };
+        match frame {
+            Ok(Some(frame)) => match Message::decode(&frame) {
+                Ok(Message::Bye(_)) => return,
+                Ok(message) => {
+                    if let Err((req, refusal)) = handle(session, &slow, &mut subscriptions, message).await {
+                        session.outbox.send(&refusal.answer(req));
+                    }
+                }
+                Err(e) => session.outbox.send(&Refusal::invalid(e.to_string()).answer(None)),
+            },
+            Ok(None) | Err(FramesError::Lost(_)) => return,
+            Err(e) => return session.outbox.end_with(&Refusal::invalid(e.to_string()).answer(None)),
+        }
+        session.outbox.room().await;
+    }
+}
+
+/// The relay stops: what is under way is answered, then the device is told.
+async fn goodbye(session: &Session) {
+    // All of the budget is there again when the last push of the connection was answered.
+    let all = u32::try_from(BUDGET).unwrap_or(u32::MAX);
+    let _answered = session.conn.budget.acquire_many(all).await;
+    session.outbox.end_with(&refuse::shutting_down());
+}
+
+type Refused = (Option<u32>, Refusal);
+
+async fn handle(
+    session: &Arc<Session>,
+    slow: &SlowLane,
+    subscriptions: &mut HashMap<u32, Subscription>,
+    message: Message,
+) -> Result<(), Refused> {
+    match message {
+        Message::Push(push) => push::push(session, push).await,
+        Message::Ack(ack) => {
+            // Nobody has more than was assigned, whatever it says.
+            let cursor = ack.cursor.min(session.group.newest());
+            session.conn.relay.storage.acknowledge(session.id, session.conn.device, cursor);
+            Ok(())
+        }
+        Message::Credit(credit) => match subscriptions.get(&credit.req) {
+            Some(subscription) => {
+                subscription.add_credit(credit.bytes);
+                Ok(())
+            }
+            // The subscription may have ended while this was on its way.
+            None => Ok(()),
+        },
+        Message::Signal(signal) => {
+            paced(session, None, "signals")?;
+            if signal.payload.len() > MAX_SIGNAL {
+                return Err((None, Refusal::invalid(format!("a signal is at most {MAX_SIGNAL} bytes"))));
+            }
+            session.conn.relay.metrics.signals.inc();
+            session.group.signal(session.conn.device, &signal);
+            Ok(())
+        }
+        Message::Subscribe(subscribe) => {
+            let req = Some(subscribe.req);
+            paced(session, req, "messages")?;
+            subscribe::start(session, subscriptions, &subscribe).map_err(|refusal| (req, refusal))
+        }
+        Message::Pull(request) => slow.take(session, Some(request.req), request.into()),
+        Message::RosterGet(request) => slow.take(session, Some(request.req), request.into()),
+        Message::RosterAppend(request) => slow.take(session, Some(request.req), request.into()),
+        Message::Hello(_) => Err((None, Refusal::invalid("HELLO a second time"))),
+        other => {
+            let text = format!("message {:#04x} does not belong on a session", other.kind());
+            Err((None, Refusal::invalid(text)))
+        }
+    }
+}
+
+/// Takes one from the device's bucket.
+fn paced(session: &Session, req: Option<u32>, limit: &'static str) -> Result<(), Refused> {
+    let bucket = if limit == "signals" { &session.conn.signals } else { &session.conn.messages };
+    bucket.take(Instant::now()).map_err(|wait| {
+        session.conn.relay.metrics.limited(limit);
+        (req, Refusal::rate_limited(wait))
+    })
+}

@@ -1,0 +1,137 @@
+//! From HELLO to WELCOME: judged, refused with a reason, or asked for the roster and judged again.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+use zerok_protocol::roster::Append;
+use zerok_protocol::{Code, GroupId, Hello, Message, RosterOk, VERSION, Welcome};
+
+use crate::admission::{self, Staging};
+use crate::connection::{Access, Conn};
+use crate::frames::Frames;
+use crate::hub::{Ended, Registration};
+use crate::outbox::Outbox;
+use crate::refuse::{self, Refusal};
+
+/// An admitted session's places.
+pub(super) struct Admission {
+    pub(super) id: GroupId,
+    pub(super) place: Registration,
+    _access: Access,
+}
+
+/// Judges HELLO after HELLO, with the statements between, until one is admitted or time is over.
+pub(super) async fn until_admitted(
+    conn: &Arc<Conn>,
+    first: Hello,
+    frames: &mut Frames,
+    outbox: &Arc<Outbox>,
+) -> Option<Admission> {
+    let deadline = Instant::now() + conn.relay.limits.hello_timeout;
+    let group = first.group;
+    let mut staging = Staging::default();
+    let mut message = Message::from(first);
+    loop {
+        let refusal = match message {
+            Message::Hello(hello) if hello.group == group => match hello_again(conn, &hello, outbox).await {
+                Ok(admission) => return Some(admission),
+                // The roster may change that; all else it cannot.
+                Err(refusal) if refusal.code == Code::UnknownGroup => Some((None, refusal)),
+                Err(refusal) => {
+                    tracing::debug!(code = %refusal.code, "session refused");
+                    outbox.end_with(&refusal.answer(None));
+                    return None;
+                }
+            },
+            Message::RosterAppend(append) => {
+                take_statements(conn, group, &mut staging, append.req, append.statements, outbox)
+                    .await
+                    .err()
+                    .map(|refusal| (Some(append.req), refusal))
+            }
+            _ => Some((None, Refusal::invalid("expected ROSTER_APPEND, or HELLO for the same group"))),
+        };
+        if let Some((req, refusal)) = refusal {
+            outbox.send(&refusal.answer(req));
+        }
+        message = next(conn, frames, outbox, deadline).await?;
+    }
+}
+
+async fn next(conn: &Conn, frames: &mut Frames, outbox: &Outbox, deadline: Instant) -> Option<Message> {
+    loop {
+        let frame = tokio::select! {
+            () = conn.relay.stop.cancelled() => {
+                outbox.end_with(&refuse::shutting_down());
+                return None;
+            }
+            frame = timeout_at(deadline, frames.next()) => frame,
+        };
+        let refusal = match frame {
+            Ok(Ok(Some(frame))) => match Message::decode(&frame) {
+                Ok(message) => return Some(message),
+                Err(e) => {
+                    outbox.send(&Refusal::invalid(e.to_string()).answer(None));
+                    continue;
+                }
+            },
+            Ok(Ok(None)) => return None,
+            Ok(Err(e)) => Refusal::invalid(e.to_string()),
+            Err(_) => Refusal::invalid("not admitted in time"),
+        };
+        outbox.end_with(&refusal.answer(None));
+        return None;
+    }
+}
+
+async fn take_statements(
+    conn: &Arc<Conn>,
+    group: GroupId,
+    staging: &mut Staging,
+    req: u32,
+    statements: Vec<Append>,
+    outbox: &Arc<Outbox>,
+) -> Result<(), Refusal> {
+    conn.messages.take(std::time::Instant::now()).map_err(Refusal::rate_limited)?;
+    let (conn, outbox) = (conn.clone(), outbox.clone());
+    let mut staged = std::mem::take(staging);
+    // A task of its own: once begun, it is finished, whatever becomes of the stream.
+    let task = conn.tasks.clone().spawn(async move {
+        let answer = |head| outbox.send(&RosterOk { req, head }.into());
+        let result =
+            admission::append(&conn.relay, group, conn.device, Some(&mut staged), statements, answer).await;
+        (staged, result)
+    });
+    let (staged, result) =
+        task.await.map_err(|_| Refusal::new(Code::Internal, "the statements were lost"))?;
+    *staging = staged;
+    result
+}
+
+async fn hello_again(conn: &Arc<Conn>, hello: &Hello, outbox: &Arc<Outbox>) -> Result<Admission, Refusal> {
+    let relay = &conn.relay;
+    let group = admission::judge(relay, conn.device, hello).await?;
+    let place = match group.register(conn.device, outbox.clone()) {
+        Ok(place) => place,
+        // Shut out in this very moment.
+        Err(Ended) => {
+            return Err(admission::shut_out(relay, hello.group, &group.known(), conn.device).await?);
+        }
+    };
+    let access = conn.admit(hello.group, group.clone());
+    let member = relay.storage.member(hello.group, conn.device).await?;
+    group.raise(member.last_cursor);
+    place.welcome(|head| {
+        Welcome {
+            version: VERSION,
+            log_id: group.log_id,
+            head,
+            max_cursor: group.newest(),
+            your_acked: member.acked,
+            your_last_push: member.last_push,
+            limits: relay.told_limits(),
+        }
+        .into()
+    });
+    Ok(Admission { id: hello.group, place, _access: access })
+}

@@ -1,0 +1,61 @@
+//! PUSH: checked, stored, answered after the commit.
+
+use std::sync::Arc;
+
+use zerok_protocol::{Code, Hash, Push, PushAck};
+
+use super::{Refused, Session, paced};
+use crate::connection::BUDGET;
+use crate::refuse::Refusal;
+use crate::store::NewBlob;
+
+/// Shortest time a blob is kept, in seconds.
+const TTL_FLOOR: u64 = 3600;
+
+pub(super) async fn push(session: &Arc<Session>, push: Push) -> Result<(), Refused> {
+    let req = push.req;
+    let conn = &session.conn;
+    let limits = &conn.relay.limits;
+    paced(session, Some(req), "messages")?;
+    if push.payload.len() > limits.max_blob {
+        let text = format!("a blob is at most {} bytes here", limits.max_blob);
+        return Err((Some(req), Refusal::new(Code::BlobTooLarge, text)));
+    }
+    let known = session.group.known();
+    if let Some(recipient) = &push.recipient
+        && !known.roster.is_member(recipient)
+    {
+        return Err((Some(req), Refusal::invalid("the recipient is no member")));
+    }
+    let ttl = push.ttl_seconds.unwrap_or(limits.default_ttl_secs);
+    let blob = NewBlob {
+        group: session.id,
+        pusher: conn.device,
+        blob_id: push.blob_id,
+        recipient: push.recipient,
+        ttl_seconds: ttl.clamp(TTL_FLOOR.min(limits.max_ttl_secs), limits.max_ttl_secs),
+        stale: push.epoch_id != known.roster.epoch(),
+        hash: Hash::of(&push.payload),
+        payload: push.payload,
+    };
+    // What is under way is bounded by bytes; beyond that the device waits.
+    let cost = u32::try_from((blob.payload.len() + 512).min(BUDGET)).unwrap_or(u32::MAX);
+    let Ok(permit) = conn.budget.clone().acquire_many_owned(cost).await else { return Ok(()) };
+    let outbox = session.outbox.clone();
+    let metrics = conn.relay.metrics.clone();
+    conn.relay.storage.push(
+        blob,
+        Box::new(move |result| {
+            match result {
+                Ok(stored) => {
+                    metrics.pushes.inc();
+                    let (cursor, timestamp) = (stored.cursor, stored.timestamp);
+                    outbox.send(&PushAck { req, blob_id: push.blob_id, cursor, timestamp }.into());
+                }
+                Err(e) => outbox.send(&Refusal::from(e).answer(Some(req))),
+            }
+            drop(permit);
+        }),
+    );
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Requests that read the database or change the roster: one after the other on a task of their own, so that pushes
+//! and signals of the same session never wait for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use zerok_protocol::{
+    Code, MAX_FRAME, MAX_PAGE_BLOBS, Message, Pull, PullResponse, RosterAppend, RosterGet, RosterOk,
+    RosterPage,
+};
+
+use super::{Refused, Session, paced};
+use crate::admission;
+use crate::refuse::Refusal;
+use crate::store::PageLimit;
+
+/// Requests of one session that may wait.
+const WAITING: usize = 64;
+/// Bytes of payload in one answer.
+const PAGE_BYTES: usize = 1 << 20;
+/// Bytes of a page of statements as they are stored: what stands around them fits the rest of the frame.
+const ROSTER_BYTES: usize = MAX_FRAME - (16 << 10);
+
+pub(super) struct SlowLane(mpsc::Sender<Message>);
+
+impl SlowLane {
+    pub(super) fn start(session: &Arc<Session>) -> Self {
+        let (sender, inbox) = mpsc::channel(WAITING);
+        session.conn.tasks.spawn(serve(session.clone(), inbox));
+        Self(sender)
+    }
+
+    pub(super) fn take(&self, session: &Session, req: Option<u32>, request: Message) -> Result<(), Refused> {
+        paced(session, req, "messages")?;
+        self.0.try_send(request).map_err(|_| {
+            let refusal = Refusal::new(Code::RelayOverloaded, "too many requests under way");
+            (req, refusal.retry_after(Duration::from_millis(100)))
+        })
+    }
+}
+
+async fn serve(session: Arc<Session>, mut inbox: mpsc::Receiver<Message>) {
+    while let Some(request) = inbox.recv().await {
+        session.outbox.room().await;
+        let (req, result) = match request {
+            Message::Pull(request) => (request.req, pull(&session, request).await),
+            Message::RosterGet(request) => (request.req, roster_get(&session, request).await),
+            Message::RosterAppend(request) => (request.req, roster_append(&session, request).await),
+            _ => continue,
+        };
+        if let Err(refusal) = result {
+            session.outbox.send(&refusal.answer(Some(req)));
+        }
+    }
+}
+
+async fn pull(session: &Session, request: Pull) -> Result<(), Refusal> {
+    session.conn.relay.metrics.pulls.inc();
+    let limit = PageLimit {
+        blobs: request.limit.unwrap_or(MAX_PAGE_BLOBS).clamp(1, MAX_PAGE_BLOBS),
+        bytes: PAGE_BYTES - 64 * 1024,
+    };
+    let storage = &session.conn.relay.storage;
+    let page = storage.page(session.id, session.conn.device, request.after_cursor, limit).await?;
+    let answer =
+        PullResponse { req: request.req, blobs: page.blobs, upto: page.upto, has_more: page.has_more };
+    session.outbox.send(&answer.into());
+    Ok(())
+}
+
+async fn roster_get(session: &Session, request: RosterGet) -> Result<(), Refusal> {
+    let storage = &session.conn.relay.storage;
+    let statements = storage.statements(session.id, request.from, ROSTER_BYTES).await?;
+    let head = session.group.known().roster.head();
+    session.outbox.send(&RosterPage { req: request.req, statements, head }.into());
+    Ok(())
+}
+
+async fn roster_append(session: &Arc<Session>, request: RosterAppend) -> Result<(), Refusal> {
+    let (req, outbox) = (request.req, session.outbox.clone());
+    let answer = move |head| outbox.send(&RosterOk { req, head }.into());
+    let conn = &session.conn;
+    admission::append(&conn.relay, session.id, conn.device, None, request.statements, answer).await
+}

@@ -1,0 +1,144 @@
+//! Storing a blob and reading a page of them.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, params};
+use zerok_protocol::{Blob, BlobId, DeviceId, GroupId, Hash};
+
+use super::books::LastPush;
+use super::writer::Work;
+use super::{NewBlob, Page, PageLimit, Pushed, StoreError, Stored};
+use crate::clock;
+
+/// SQLite's integers are signed; what we store stays far below 2^63.
+pub(super) fn to_sql(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+pub(super) fn from_sql(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+impl Stored {
+    pub(super) fn new(blob: NewBlob, at: Pushed) -> Self {
+        Self {
+            group: blob.group,
+            recipient: blob.recipient,
+            blob: Blob {
+                blob_id: blob.blob_id,
+                cursor: at.cursor,
+                pusher: blob.pusher,
+                timestamp: at.timestamp,
+                payload: blob.payload,
+            },
+        }
+    }
+}
+
+/// Stores a blob and gives it its cursor; true if it is new. A repeat gets the first cursor.
+pub(super) fn push(work: &mut Work<'_>, blob: &NewBlob) -> Result<(Pushed, bool), StoreError> {
+    let size = u64::try_from(blob.payload.len()).unwrap_or(u64::MAX);
+    let mut group = work.books.group(work.connection, &blob.group)?;
+    if let Some(pushed) = repeated(work, group.no, blob)? {
+        return Ok((pushed, false));
+    }
+    if blob.stale {
+        return Err(StoreError::Stale);
+    }
+    let quotas = work.quotas;
+    if group.bytes + size > quotas.group_bytes || work.books.totals.bytes + size > quotas.total_bytes {
+        return Err(StoreError::Quota);
+    }
+    let timestamp = clock::unix_millis();
+    let cursor = (group.last_cursor + 1).max(work.cursor_floor);
+    let pushed = Pushed { cursor, timestamp };
+    insert(work.connection, group.no, blob, pushed)?;
+    group.add(cursor, size);
+    let last = LastPush { blob_id: blob.blob_id, hash: blob.hash, at: pushed };
+    work.books.note(&blob.group, group, &blob.pusher, last, size);
+    Ok((pushed, true))
+}
+
+fn insert(c: &Connection, group_no: i64, blob: &NewBlob, at: Pushed) -> Result<(), StoreError> {
+    let expires = at.timestamp.saturating_add(blob.ttl_seconds.saturating_mul(1000));
+    c.prepare_cached(
+        "INSERT INTO blobs (group_no, cursor, pusher, blob_id, recipient, stored_ms, expires_ms, size, hash, payload)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        group_no,
+        to_sql(at.cursor),
+        blob.pusher.as_bytes(),
+        blob.blob_id.as_bytes(),
+        blob.recipient.as_ref().map(DeviceId::as_bytes),
+        to_sql(at.timestamp),
+        to_sql(expires),
+        i64::try_from(blob.payload.len()).unwrap_or(i64::MAX),
+        blob.hash.as_bytes(),
+        &blob.payload[..],
+    ])?;
+    Ok(())
+}
+
+/// Where this very blob is stored, or was when it was the pusher's last.
+fn repeated(work: &mut Work<'_>, group_no: i64, blob: &NewBlob) -> Result<Option<Pushed>, StoreError> {
+    let c = work.connection;
+    let last = work.books.last_push(c, group_no, &blob.pusher)?.filter(|last| last.blob_id == blob.blob_id);
+    let known = match last {
+        Some(last) => Some((last.hash, last.at)),
+        None => c
+            .prepare_cached(
+                "SELECT hash, cursor, stored_ms FROM blobs WHERE group_no = ?1 AND pusher = ?2 AND blob_id = ?3",
+            )?
+            .query_row(params![group_no, blob.pusher.as_bytes(), blob.blob_id.as_bytes()], |r| {
+                let at = Pushed { cursor: from_sql(r.get(1)?), timestamp: from_sql(r.get(2)?) };
+                Ok((Hash(r.get(0)?), at))
+            })
+            .optional()?,
+    };
+    match known {
+        None => Ok(None),
+        Some((hash, at)) if hash == blob.hash => Ok(Some(at)),
+        Some(_) => Err(StoreError::Conflict),
+    }
+}
+
+/// What `device` may see after `after`: others' blobs, for everybody or for it.
+pub(super) fn page(
+    c: &Connection,
+    id: &GroupId,
+    device: &DeviceId,
+    after: u64,
+    limit: PageLimit,
+) -> Result<Page, StoreError> {
+    let (group_no, last_cursor): (i64, u64) = c
+        .prepare_cached("SELECT no, last_cursor FROM groups WHERE id = ?1")?
+        .query_row([id.as_bytes()], |r| Ok((r.get(0)?, from_sql(r.get(1)?))))
+        .optional()?
+        .ok_or(StoreError::UnknownGroup)?;
+    let mut select = c.prepare_cached(
+        "SELECT cursor, blob_id, pusher, stored_ms, size, payload FROM blobs
+         WHERE group_no = ?1 AND cursor > ?2 AND pusher <> ?3 AND (recipient IS NULL OR recipient = ?3)
+         ORDER BY cursor LIMIT ?4",
+    )?;
+    let mut rows =
+        select.query(params![group_no, to_sql(after), device.as_bytes(), i64::from(limit.blobs) + 1])?;
+    let mut blobs: Vec<Blob> = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let size = usize::try_from(row.get::<_, i64>(4)?).unwrap_or(usize::MAX);
+        let full = blobs.len() >= usize::try_from(limit.blobs).unwrap_or(usize::MAX).max(1);
+        if full || (!blobs.is_empty() && size > limit.bytes.saturating_sub(bytes)) {
+            let upto = blobs.last().map_or(after, |b| b.cursor);
+            return Ok(Page { blobs, upto, has_more: true });
+        }
+        bytes = bytes.saturating_add(size);
+        blobs.push(Blob {
+            cursor: from_sql(row.get(0)?),
+            blob_id: BlobId(row.get(1)?),
+            pusher: DeviceId(row.get(2)?),
+            timestamp: from_sql(row.get(3)?),
+            payload: Bytes::from(row.get::<_, Vec<u8>>(5)?),
+        });
+    }
+    Ok(Page { blobs, upto: last_cursor.max(after), has_more: false })
+}

@@ -1,0 +1,152 @@
+//! SQLite behind the [`Storage`] trait: one writer thread that commits in groups, a few readers.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+use zerok_protocol::roster::Append;
+use zerok_protocol::{DeviceId, GroupId};
+
+use super::readers::Readers;
+use super::writer::{self, Writer};
+use super::{
+    Answer, GroupRecord, MemberRecord, NewBlob, NewStatements, Page, PageLimit, PushDone, Quotas, Sink,
+    Storage, StoreError, Totals, blobs, retention, roster, schema,
+};
+use crate::metrics::Metrics;
+
+/// Acknowledgements that are not in the database yet. They cost no commit: a crash forgets a moment of them, and the
+/// devices say them again.
+pub(super) type PendingAcks = Arc<Mutex<HashMap<(GroupId, DeviceId), u64>>>;
+
+/// Why the database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// SQLite refuses.
+    #[error("relay.db")]
+    Database(#[from] rusqlite::Error),
+    /// It comes from a newer version, or a migration fails.
+    #[error("relay.db: {0} (a database of a newer version is not opened)")]
+    Migration(#[from] rusqlite_migration::Error),
+    /// The writer's thread cannot be started.
+    #[error("database thread")]
+    Thread(#[from] std::io::Error),
+}
+
+pub(crate) struct Sqlite {
+    writer: Writer,
+    readers: Readers,
+    acks: PendingAcks,
+}
+
+impl Sqlite {
+    pub(crate) fn open(
+        path: &Path,
+        quotas: Quotas,
+        metrics: Arc<Metrics>,
+        sink: Sink,
+    ) -> Result<Self, OpenError> {
+        let mut connection = connect(path)?;
+        schema::migrations().to_latest(&mut connection)?;
+        let acks = PendingAcks::default();
+        let writer = writer::start(connection, quotas, metrics, acks.clone(), sink)?;
+        Ok(Self { writer, readers: Readers::new(path.to_owned()), acks })
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // 64 MiB of pages: the indexes of a busy relay stay in memory.
+    connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(connection)
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(e: rusqlite::Error) -> Self {
+        match e.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => StoreError::DiskFull,
+            _ => StoreError::Database(e.to_string().into()),
+        }
+    }
+}
+
+impl Storage for Sqlite {
+    fn group(&self, group: GroupId) -> Answer<Option<GroupRecord>> {
+        self.readers.run(move |c| roster::load(c, &group))
+    }
+
+    fn append(&self, new: NewStatements) -> Answer<()> {
+        self.writer.run(move |work| roster::append(work, &new))
+    }
+
+    fn statements(&self, group: GroupId, from: u64, bytes: usize) -> Answer<Vec<Append>> {
+        self.readers.run(move |c| roster::statements(c, &group, from, bytes))
+    }
+
+    fn member(&self, group: GroupId, device: DeviceId) -> Answer<MemberRecord> {
+        let acks = self.acks.clone();
+        self.readers.run(move |c| {
+            let mut record = roster::member(c, &group, &device)?;
+            let pending = acks.lock().unwrap_or_else(PoisonError::into_inner).get(&(group, device)).copied();
+            record.acked = record.acked.max(pending);
+            Ok(record)
+        })
+    }
+
+    fn push(&self, blob: NewBlob, done: PushDone) {
+        self.writer.push(blob, done);
+    }
+
+    fn page(&self, group: GroupId, device: DeviceId, after: u64, limit: PageLimit) -> Answer<Page> {
+        self.readers.run(move |c| blobs::page(c, &group, &device, after, limit))
+    }
+
+    fn acknowledge(&self, group: GroupId, device: DeviceId, cursor: u64) {
+        let mut acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
+        let acked = acks.entry((group, device)).or_default();
+        *acked = cursor.max(*acked);
+        drop(acks);
+        self.writer.acks_waiting();
+    }
+
+    fn expire(&self) -> Answer<u64> {
+        let writer = self.writer.clone();
+        Box::pin(async move {
+            let mut total = 0;
+            loop {
+                let gone = writer.run(retention::expire).await?;
+                total += gone;
+                if gone < retention::AT_ONCE {
+                    return Ok(total);
+                }
+            }
+        })
+    }
+
+    fn probe(&self) -> Answer<()> {
+        self.readers.run(|c| Ok(c.query_row("SELECT count(*) FROM groups WHERE no = 0", [], |_| Ok(()))?))
+    }
+
+    fn totals(&self) -> Totals {
+        self.writer.totals()
+    }
+
+    fn close(&self) -> Answer<()> {
+        let (done, closed) = oneshot::channel();
+        self.writer.close(done);
+        let readers = self.readers.clone();
+        Box::pin(async move {
+            readers.close();
+            closed.await.map_err(|_| StoreError::Closed)
+        })
+    }
+}
