@@ -143,7 +143,8 @@ impl Bundle {
         Self { header, hash: hash(&header_bytes, &signature), bytes, entries, header_bytes, signature }
     }
 
-    /// Reads a bundle. The entries are slices of `bytes`: nothing is copied.
+    /// Reads a bundle. The entries are slices of `bytes`: nothing is copied. Whether it is of the right group, its author a
+    /// member, and its place in the chain free, is for the caller to judge.
     ///
     /// # Errors
     /// It breaks a limit or a rule, is not signed by the device that it names, or an entry is not the one signed.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use zerok_protocol::{EpochId, Hash, MAX_BUNDLE_BODIES};
 
 use crate::codec::{decode, encode};
+use crate::hlc::Hlc;
 
 /// Largest key, in bytes.
 pub const MAX_KEY: usize = 4096;
@@ -73,6 +74,8 @@ pub struct Entry {
     pub key: Option<String>,
     /// What it is.
     pub kind: EntryKind,
+    /// When it was written, by its author's hybrid clock: the same on every device.
+    pub hlc: Hlc,
     /// Content that it names.
     pub refs: Vec<ContentRef>,
     /// The payload.
@@ -103,6 +106,9 @@ pub enum EntryError {
     /// A reference to content of an impossible size.
     #[error("reference to content of {0} bytes")]
     Size(u64),
+    /// An impossible time.
+    #[error("impossible time")]
+    Time,
     /// The body is too large.
     #[error("body of {0} bytes is larger than {MAX_BUNDLE_BODIES}")]
     Body(usize),
@@ -137,6 +143,7 @@ struct Out<'a> {
     channel: &'a str,
     key: Option<&'a str>,
     kind: EntryKind,
+    hlc: Hlc,
     refs: &'a [ContentRef],
     #[serde(with = "serde_bytes")]
     body: &'a [u8],
@@ -149,6 +156,7 @@ struct In {
     channel: String,
     key: Option<String>,
     kind: u8,
+    hlc: Hlc,
     refs: Vec<ContentRef>,
     body: Bytes,
 }
@@ -170,6 +178,9 @@ impl Entry {
         if let Some(content) = self.refs.iter().find(|content| content.size > MAX_NUMBER) {
             return Err(EntryError::Size(content.size));
         }
+        if self.hlc.0 > MAX_NUMBER {
+            return Err(EntryError::Time);
+        }
         if self.body.len() > MAX_BUNDLE_BODIES {
             return Err(EntryError::Body(self.body.len()));
         }
@@ -179,8 +190,8 @@ impl Entry {
     /// The exact bytes that a bundle's header hashes.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        let Self { channel, key, kind, refs, body } = self;
-        encode(&Out { v: VERSION, channel, key: key.as_deref(), kind: *kind, refs, body }).into()
+        let Self { channel, key, kind, hlc, refs, body } = self;
+        encode(&Out { v: VERSION, channel, key: key.as_deref(), kind: *kind, hlc: *hlc, refs, body }).into()
     }
 
     /// Reads an entry.
@@ -195,8 +206,8 @@ impl Entry {
         if read.v != VERSION {
             return Err(EntryError::Version(read.v));
         }
-        let In { channel, key, kind, refs, body, .. } = read;
-        let entry = Self { channel, key, kind: kind.try_into()?, refs, body };
+        let In { channel, key, kind, hlc, refs, body, .. } = read;
+        let entry = Self { channel, key, kind: kind.try_into()?, hlc, refs, body };
         entry.check()?;
         Ok(entry)
     }

@@ -2,11 +2,11 @@
 //! sealed with XChaCha20-Poly1305 under the epoch's envelope key.
 
 use bytes::Bytes;
-use zerok_protocol::{BlobId, EpochId, GroupId, MAX_BLOB};
+use zerok_protocol::{BlobId, ChainId, DeviceId, EpochId, GroupId, MAX_BLOB};
 
 use crate::epoch::{epoch_bytes, read_epoch};
 use crate::sealing::{NONCE, open_padded, seal_padded};
-use crate::secret::EpochKeys;
+use crate::secret::{EpochKeys, GroupKeys, derive};
 
 const VERSION: u8 = 1;
 
@@ -27,7 +27,7 @@ pub enum EnvelopeError {
     Sealed,
 }
 
-/// Seals a bundle for `group` under the epoch's keys; `nonce` is random.
+/// Seals a bundle for `group` under the epoch's keys; `nonce` is [`bundle_nonce`] or random.
 #[must_use]
 pub fn seal(
     keys: &EpochKeys,
@@ -39,6 +39,36 @@ pub fn seal(
 ) -> Bytes {
     let clear = [&[VERSION][..], &epoch_bytes(epoch), blob.as_bytes(), &nonce].concat();
     seal_padded(&keys.envelope, &nonce, &aad(group, epoch, blob), &clear, plaintext).into()
+}
+
+/// The blob id of an own bundle at every relay: a repeated PUSH carries the same one, and is answered with the first
+/// cursor. To a relay it is random.
+#[must_use]
+pub fn bundle_blob_id(
+    keys: &GroupKeys,
+    device: DeviceId,
+    chain: ChainId,
+    seq: u64,
+    epoch: EpochId,
+) -> BlobId {
+    let key = derive(keys.fingerprint.expose(), &[b"0k-sync v1 blob id"]);
+    let mut id = [0; BlobId::LEN];
+    let mut hasher = blake3::Hasher::new_keyed(key.expose());
+    hasher.update(device.as_bytes()).update(chain.as_bytes()).update(&seq.to_be_bytes());
+    hasher.update(&epoch_bytes(epoch)).finalize_xof().fill(&mut id);
+    BlobId(id)
+}
+
+/// The nonce of an own bundle's envelope, so that a repeated PUSH carries the same bytes. It follows from exactly the bytes
+/// that are sealed, never from the bundle's hash: a bundle keeps its hash when entries are pruned, and two texts under
+/// one nonce would betray each other.
+#[must_use]
+pub fn bundle_nonce(keys: &EpochKeys, blob: &BlobId, plaintext: &[u8]) -> [u8; NONCE] {
+    let key = derive(keys.envelope.expose(), &[b"0k-sync v1 envelope nonce"]);
+    let mut nonce = [0; NONCE];
+    let mut hasher = blake3::Hasher::new_keyed(key.expose());
+    hasher.update(blob.as_bytes()).update(plaintext).finalize_xof().fill(&mut nonce);
+    nonce
 }
 
 /// An envelope whose outside was read: which epoch's keys open it, which blob it says it is.

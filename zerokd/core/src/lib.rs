@@ -43,7 +43,7 @@ pub use cut::{Cutter, MAX_CHUNK_PLAIN};
 pub use entry::{
     ContentRef, Entry, EntryError, EntryKind, MAX_CHANNEL, MAX_ENTRY, MAX_KEY, MAX_REFS, check_channel,
 };
-pub use envelope::{EnvelopeError, Sealed, seal};
+pub use envelope::{EnvelopeError, Sealed, bundle_blob_id, bundle_nonce, seal};
 pub use folder_id::FolderId;
 pub use hlc::Hlc;
 pub use invite::{Invite, InviteError};

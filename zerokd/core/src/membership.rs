@@ -115,7 +115,7 @@ pub fn open_envelope(
     Ok((epoch, constant))
 }
 
-/// Can secrets be sealed to this key? Half of all byte strings are no X-Wing key.
+/// Can secrets be sealed to this key? Not every string of its length is an ML-KEM key (FIPS 203, section 7.2).
 pub(crate) fn is_usable(kem: &KemKey) -> bool {
     <XWing as Kem>::PublicKey::from_bytes(kem.as_bytes()).is_ok()
 }

@@ -12,7 +12,7 @@ use crate::signal::Want;
 const VERSION: u8 = 1;
 /// Largest encoded vector, in bytes.
 const MAX_BYTES: usize = 1 << 20;
-/// Positions that fit one signal beside everything else (at most 125 bytes each in 64 KiB with its padding).
+/// Positions that fit one signal beside everything else (at most 97 bytes each in 64 KiB with its padding).
 const PER_SIGNAL: usize = 400;
 
 /// How far a chain is known.

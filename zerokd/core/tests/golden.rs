@@ -48,6 +48,7 @@ fn entry() -> Entry {
         channel: "notes".into(),
         key: Some("a".into()),
         kind: EntryKind::Data,
+        hlc: Hlc(NOW << 16),
         refs: vec![content],
         body: Bytes::from_static(b"hello"),
     }
@@ -119,6 +120,15 @@ fn an_envelope_is_sealed_as_ever() {
     let sealed = Sealed::parse(&golden("envelope").into()).unwrap();
     assert_eq!((sealed.epoch, sealed.blob), (EPOCH, blob));
     assert_eq!(sealed.open(&epoch_keys(), GROUP).unwrap(), &b"a bundle's bytes"[..]);
+}
+
+#[test]
+fn an_own_bundle_gets_its_blob_id_and_nonce_as_ever() {
+    let group = GroupKeys::derive(&constant_secret());
+    let header = bundle().header;
+    let blob = bundle_blob_id(&group, header.device, header.chain, header.seq, EPOCH);
+    same("bundle blob id", blob.as_bytes());
+    same("bundle nonce", &bundle_nonce(&epoch_keys(), &blob, &bundle().bytes));
 }
 
 #[test]

@@ -13,6 +13,7 @@ fn entry() -> Entry {
         channel: "notes/a".into(),
         key: Some("ключ".into()),
         kind: EntryKind::Data,
+        hlc: Hlc(1 << 40),
         refs: vec![content],
         body: Bytes::from_static(b"body"),
     }
@@ -61,6 +62,7 @@ fn the_largest_entry_is_within_its_limit() {
         channel: "x".repeat(MAX_CHANNEL),
         key: Some("k".repeat(MAX_KEY)),
         kind: EntryKind::Data,
+        hlc: Hlc(1 << 40),
         refs: vec![content; MAX_REFS],
         body: vec![7; MAX_BUNDLE_BODIES].into(),
     };

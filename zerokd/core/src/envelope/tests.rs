@@ -1,12 +1,12 @@
 use proptest::prelude::*;
-use zerok_protocol::{ChainId, Hash, MAX_BUNDLE_BODIES, MAX_BUNDLE_ENTRIES};
+use zerok_protocol::{ChainId, DeviceId, Hash, MAX_BUNDLE_BODIES, MAX_BUNDLE_ENTRIES};
 
 use super::*;
 use crate::bundle::{Bundle, MAX_BUNDLE, Room};
 use crate::entry::MAX_ENTRY;
 use crate::hlc::Hlc;
 use crate::padme::padded_len;
-use crate::secret::{DeviceKeys, EpochSecret};
+use crate::secret::{DeviceKeys, EpochSecret, GroupKeys};
 
 const GROUP: GroupId = GroupId([1; 32]);
 const EPOCH: EpochId = EpochId { number: 2, tag: 3 };
@@ -60,6 +60,32 @@ fn what_is_too_short_too_long_or_newer_is_named() {
 fn a_size_shows_only_its_leading_bits() {
     assert_eq!(sealed(&[0; 1000]).len(), sealed(&[0; 1010]).len());
     assert_eq!(sealed(&[0; 1000]).len(), 57 + padded_len(1004) + 16);
+}
+
+#[test]
+fn a_repeat_is_the_same_bytes_and_another_text_has_another_nonce() {
+    let group = GroupKeys::derive(&[6; 32].into());
+    let id = |chain, seq, epoch| bundle_blob_id(&group, DeviceId([1; 32]), ChainId([chain; 16]), seq, epoch);
+    let blob = id(2, 3, EPOCH);
+    assert_eq!(blob, id(2, 3, EPOCH));
+    let later = EpochId { number: 3, tag: 3 };
+    assert!([id(3, 3, EPOCH), id(2, 4, EPOCH), id(2, 3, later)].iter().all(|other| *other != blob));
+    let nonce = bundle_nonce(&keys(1), &blob, b"bundle");
+    assert_eq!(nonce, bundle_nonce(&keys(1), &blob, b"bundle"));
+    assert_ne!(nonce, bundle_nonce(&keys(1), &blob, b"bundl\0"));
+    assert_ne!(nonce, bundle_nonce(&keys(1), &BLOB, b"bundle"));
+    assert_ne!(nonce, bundle_nonce(&keys(2), &blob, b"bundle"));
+}
+
+#[test]
+fn a_pruned_bundle_is_sealed_under_another_nonce_than_the_whole_one() {
+    let device = DeviceKeys::from_seed(&[1; 32].into());
+    let entries = [Bytes::from_static(b"kept"), Bytes::from_static(b"pruned")];
+    let whole = Bundle::cut(&device, GROUP, ChainId([3; 16]), 1, None, 1, Hlc(1), false, &entries);
+    let left = [whole.entries[0].clone(), None];
+    let pruned = Bundle::parse(Bundle::assemble(whole.header_bytes(), whole.signature(), &left)).unwrap();
+    assert_eq!(pruned.hash, whole.hash);
+    assert_ne!(bundle_nonce(&keys(1), &BLOB, &whole.bytes), bundle_nonce(&keys(1), &BLOB, &pruned.bytes));
 }
 
 /// The largest bundles that the limits allow: one huge entry, and 256 that fill a Room.
