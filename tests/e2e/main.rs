@@ -9,6 +9,8 @@ mod canary;
 mod cli;
 mod crash;
 mod folders;
+mod hostile;
 mod pairing;
+mod readme;
 mod relay;
 mod sdk;

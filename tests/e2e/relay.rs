@@ -4,7 +4,8 @@ use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use zerok_tests::{Exit, Pair, Process, Relay, Sandbox, noise, wait_until};
+use zerok_protocol::Message;
+use zerok_tests::{Exit, Member, Pair, Process, Relay, Sandbox, noise, wait_until};
 
 #[test]
 fn key_and_port_are_kept_and_the_key_is_private() {
@@ -98,4 +99,87 @@ fn a_wrong_config_is_refused_with_its_key() {
         let told = std::fs::read_to_string(&log).unwrap();
         assert!(told.contains(key), "it names {key}: {told}");
     }
+}
+
+/// Pushes as a device does that saves something ten times a second for five minutes.
+fn push_for_five_minutes(pair: &Pair) {
+    for n in 0..3000 {
+        pair.anna.push("ticks", format!("tick {n}").as_bytes());
+    }
+}
+
+#[test]
+fn a_reader_that_gives_no_credit_keeps_its_connection_and_gets_everything_after() {
+    let mut pair = Pair::new();
+    pair.converge();
+    let group = pair.anna.status()["groups"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(pair.ben.stop(), Exit::Code(0));
+    let key = pair.ben.home().join("device.key");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let patience = std::time::Duration::from_secs(15);
+    let (mut member, mut delivered) = runtime.block_on(async {
+        let mut member = Member::connect(&key, &group, pair.relay.address()).await.unwrap();
+        let delivered = member.subscribe(20_000).await.unwrap();
+        (member, delivered)
+    });
+    push_for_five_minutes(&pair);
+    wait_until("the relay has them all", || pair.anna.outbox() == 0);
+
+    let (mut cursor, mut entries, mut next, mut bytes) = (0, 0, None, 0);
+    let mut stalled_at = None;
+    runtime.block_on(async {
+        loop {
+            // What came without further credit is there already; the rest comes only when it is granted.
+            let message = match delivered.try_recv() {
+                Ok(message) => message,
+                Err(_) if stalled_at.is_none() => {
+                    stalled_at = Some(bytes);
+                    assert!(member.connection.close_reason().is_none(), "the connection lives");
+                    member.credit(100 << 20).await.unwrap();
+                    continue;
+                }
+                Err(_) => tokio::time::timeout(patience, delivered.recv()).await.unwrap().unwrap(),
+            };
+            match message {
+                Message::Deliver(deliver) => {
+                    assert!(deliver.blob.cursor > cursor, "in order");
+                    cursor = deliver.blob.cursor;
+                    bytes += deliver.blob.payload.len();
+                    let bundle = member.open(&deliver.blob.payload).unwrap();
+                    if bundle.header.device != member.keys.id() {
+                        let first = *next.get_or_insert(bundle.header.first);
+                        assert_eq!(bundle.header.first, first, "nothing is skipped");
+                        next = Some(first + u64::try_from(bundle.entries.len()).unwrap());
+                        entries += bundle.entries.len();
+                    }
+                }
+                Message::CaughtUp(_) if entries >= 3000 => break,
+                _ => {}
+            }
+        }
+        member.close().await;
+    });
+    let stalled_at = stalled_at.expect("it was stalled");
+    assert!(stalled_at <= 20_000, "{stalled_at} bytes came on a credit of 20,000");
+}
+
+#[test]
+fn a_daemon_that_cannot_store_for_a_while_keeps_its_connection() {
+    let pair = Pair::new();
+    pair.converge();
+    let accepted = pair.relay.metric("connections_accepted").unwrap();
+    let lock = rusqlite::Connection::open(pair.ben.home().join("state.db")).unwrap();
+    lock.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let started = std::time::Instant::now();
+    let mut pushed = 0;
+    // Less than the time for which SQLite waits for a lock.
+    while pushed < 3000 && started.elapsed().as_secs() < 3 {
+        pair.anna.push("ticks", format!("tick {pushed}").as_bytes());
+        pushed += 1;
+    }
+    lock.execute_batch("ROLLBACK").unwrap();
+    wait_until("ben has everything", || pair.ben.pull("ticks").len() == pushed);
+    pair.converge();
+    assert_eq!(pair.relay.metric("connections_accepted").unwrap(), accepted, "nobody had to connect again");
 }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 ///
 /// # Panics
 /// It has not been built; the message names the command that builds it.
-pub(crate) fn binary(name: &str) -> PathBuf {
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
     let mut folder = std::env::current_exe().expect("a running test has an executable");
     folder.pop();
     if folder.ends_with("deps") {
