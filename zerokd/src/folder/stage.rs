@@ -4,7 +4,7 @@
 //! made durable at once: a few small files each by its own fsync, many by one syncfs.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
@@ -152,30 +152,13 @@ impl Stage {
 }
 
 impl Batch {
+    /// Is there nothing in it?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files == 0
+    }
+
     fn many(&self) -> bool {
         self.files >= MANY_FILES || self.bytes > MANY_BYTES
-    }
-}
-
-/// Copies `from` to `to` from their beginnings, by reference where the file system can; returns the BLAKE3 of what
-/// was copied, so that a source that changes meanwhile is noticed.
-///
-/// # Errors
-/// Reading or writing failed.
-pub(crate) fn copy(from: &mut File, to: &mut File) -> io::Result<zerok_protocol::Hash> {
-    from.rewind()?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        let n = match from.read(&mut buffer) {
-            Ok(0) => return Ok(zerok_protocol::Hash(*hasher.finalize().as_bytes())),
-            Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-        let piece = buffer.get(..n).unwrap_or_default();
-        hasher.update(piece);
-        to.write_all(piece)?;
     }
 }
 

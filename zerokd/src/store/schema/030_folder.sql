@@ -12,8 +12,6 @@ CREATE TABLE folder (
     removed    INTEGER NOT NULL DEFAULT 0,
     announced  INTEGER NOT NULL DEFAULT 0,
     path       TEXT,
-    device     INTEGER,                 -- of the root, u64 as i64
-    inode      INTEGER,
     read       INTEGER NOT NULL DEFAULT 0,
     UNIQUE (grp, fid)
 ) STRICT;
@@ -36,7 +34,6 @@ CREATE TABLE folder_path (
     target  TEXT,
     size    INTEGER NOT NULL DEFAULT 0,
     mtime   INTEGER NOT NULL DEFAULT 0,  -- ns
-    ctime   INTEGER NOT NULL DEFAULT 0,  -- ns
     inode   INTEGER NOT NULL DEFAULT 0,  -- u64 as i64
     device  INTEGER NOT NULL DEFAULT 0,  -- u64 as i64
     mode    INTEGER NOT NULL DEFAULT 0,

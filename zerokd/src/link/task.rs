@@ -1,0 +1,215 @@
+//! One task per relay: connect, one session per group, wait, again. The state machine's answer is what is done next.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iroh::endpoint::{Connection, VarInt};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use zerok_core::{Action, Event, Link};
+use zerok_protocol::{GroupId, Message};
+
+use super::session::{self, SessionEnd};
+use super::{LinkState, LinkView};
+use crate::context::Context;
+use crate::group::Group;
+use crate::store::relays::{self, RelayRow, StoredRelay};
+use crate::{clock, endpoint, wire};
+
+/// Keeps one link task for each relay in the database.
+pub(crate) async fn supervise(context: Context) {
+    let mut relays_changed = context.store.outgoing();
+    let mut running: BTreeMap<RelayRow, (StoredRelay, CancellationToken)> = BTreeMap::new();
+    loop {
+        let stored = match context.store.read(relays::all).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                tracing::error!("the relays could not be read: {error}");
+                Vec::new()
+            }
+        };
+        running.retain(|row, (relay, stop)| {
+            let keep = stored.iter().any(|s| s == relay);
+            if !keep {
+                stop.cancel();
+                context.links.forget(*row);
+            }
+            keep
+        });
+        for relay in stored {
+            if !running.contains_key(&relay.row) {
+                let stop = context.cancel.child_token();
+                running.insert(relay.row, (relay.clone(), stop.clone()));
+                context.tracker.spawn(run(context.clone(), relay, stop));
+            }
+        }
+        tokio::select! {
+            changed = relays_changed.changed() => if changed.is_err() { return },
+            () = context.cancel.cancelled() => return,
+        }
+    }
+}
+
+async fn run(context: Context, relay: StoredRelay, stop: CancellationToken) {
+    let row = relay.row;
+    context.links.insert(LinkView {
+        relay: relay.clone(),
+        state: LinkState::Connecting,
+        error: None,
+        connection: None,
+        sessions: BTreeMap::new(),
+    });
+    let mut machine = Link::new();
+    let mut connection: Option<Connection> = None;
+    let mut event = Event::Start;
+    loop {
+        if stop.is_cancelled() {
+            event = Event::Stop;
+        }
+        event = match machine.on(event, u64::from_be_bytes(clock::random())) {
+            Action::Connect => {
+                context.links.update(row, |view| view.state = LinkState::Connecting);
+                tokio::select! {
+                    made = endpoint::connect(&context.endpoint, &relay.address) => match made {
+                        Ok(made) => {
+                            connection = Some(made);
+                            Event::Connected
+                        }
+                        Err(error) => {
+                            lost(&context, &relay, &error.to_string());
+                            Event::Lost
+                        }
+                    },
+                    () = stop.cancelled() => Event::Stop,
+                }
+            }
+            Action::Admit => {
+                let made = connection.clone();
+                context.links.update(row, |view| {
+                    view.state = LinkState::Connected;
+                    view.error = None;
+                    view.connection = made;
+                });
+                told(&context, &relay, "connected", None);
+                tracing::info!("a relay is connected");
+                Event::Admitted
+            }
+            Action::Serve => {
+                let Some(connection) = connection.take() else { unreachable!("Serve follows Connected") };
+                let end = serve(&context, &relay, &connection, &stop).await;
+                connection.close(VarInt::from_u32(0), b"");
+                context.links.update(row, |view| view.connection = None);
+                end
+            }
+            Action::Wait(time) => {
+                context.links.update(row, |view| view.state = LinkState::Waiting);
+                let mut nudge = context.links.nudge.subscribe();
+                tokio::select! {
+                    () = tokio::time::sleep(time) => Event::Due,
+                    _ = nudge.changed() => Event::Nudge,
+                    () = stop.cancelled() => Event::Stop,
+                }
+            }
+            Action::Close => {
+                context.links.update(row, |view| view.state = LinkState::Stopped);
+                if stop.is_cancelled() {
+                    return;
+                }
+                // Refused for good: only a new address or a restart starts it again.
+                stop.cancelled().await;
+                return;
+            }
+            Action::Stay => return,
+        };
+    }
+}
+
+fn told(context: &Context, relay: &StoredRelay, state: &str, error: Option<&str>) {
+    let data = serde_json::json!({ "id": relay.address.id.to_hex(), "state": state, "error": error });
+    context.events.emit("relay.state", None, data);
+}
+
+fn lost(context: &Context, relay: &StoredRelay, error: &str) {
+    let text = error.to_owned();
+    let mut was_connected = false;
+    context.links.update(relay.row, |view| {
+        was_connected = view.state == LinkState::Connected;
+        view.error = Some(text);
+    });
+    if was_connected {
+        told(context, relay, "waiting", Some(error));
+        tracing::info!("a relay was lost: {error}");
+    }
+}
+
+/// Serves the sessions of all groups until the connection ends.
+async fn serve(context: &Context, relay: &StoredRelay, connection: &Connection, stop: &CancellationToken) -> Event {
+    let deliveries = session::Deliveries::default();
+    let local = stop.child_token();
+    let _cancel = local.clone().drop_guard();
+    context.tracker.spawn(route(connection.clone(), deliveries.clone(), context.clone(), local.clone()));
+    let mut groups_changed = context.groups.changed();
+    let mut sessions: JoinSet<(GroupId, SessionEnd)> = JoinSet::new();
+    let mut open: BTreeMap<GroupId, Arc<Group>> = BTreeMap::new();
+    loop {
+        for group in context.groups.all() {
+            if open.insert(group.id, group.clone()).is_none() {
+                let (context, relay, connection) = (context.clone(), relay.clone(), connection.clone());
+                let deliveries = deliveries.clone();
+                sessions.spawn(async move {
+                    let id = group.id;
+                    (id, session::run(&context, &relay, &connection, &deliveries, group).await)
+                });
+            }
+        }
+        tokio::select! {
+            Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
+                let Ok((id, end)) = ended else { return Event::Lost };
+                tracing::debug!("a session ended: {end}");
+                match end {
+                    SessionEnd::Lost(error) => {
+                        lost(context, relay, &error);
+                        return Event::Lost;
+                    }
+                    SessionEnd::Busy { retry_after_ms, text } => {
+                        lost(context, relay, &text);
+                        return Event::Busy { retry_after: Duration::from_millis(retry_after_ms) };
+                    }
+                    // This group is not served here; the others go on.
+                    SessionEnd::Refused(text) => {
+                        let hint = "zerokctl relay list shows the relay; ask its operator, or add another relay";
+                        context.problems.set("relay_refused", &id.to_hex(), format!("a relay refuses this group: {text}"), hint);
+                        context.links.update(relay.row, |view| view.error = Some(text));
+                    }
+                }
+            }
+            _ = groups_changed.changed() => {}
+            reason = connection.closed() => {
+                lost(context, relay, &format!("the connection ended: {reason}"));
+                return Event::Lost;
+            }
+            () = stop.cancelled() => return Event::Stop,
+        }
+    }
+}
+
+/// Hands each delivery stream to the session whose subscription it serves.
+async fn route(connection: Connection, deliveries: session::Deliveries, context: Context, stop: CancellationToken) {
+    loop {
+        let mut stream = tokio::select! {
+            accepted = connection.accept_uni() => match accepted {
+                Ok(stream) => stream,
+                Err(_) => return,
+            },
+            () = stop.cancelled() => return,
+        };
+        let (deliveries, tracker) = (deliveries.clone(), context.tracker.clone());
+        context.tracker.spawn(async move {
+            let first = tokio::time::timeout(Duration::from_secs(10), wire::read(&mut stream)).await;
+            if let Ok(Ok(Message::Delivery(delivery))) = first {
+                deliveries.hand_over(delivery.group, wire::drain(stream, &tracker));
+            }
+        });
+    }
+}

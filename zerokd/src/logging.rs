@@ -1,0 +1,16 @@
+//! Logs go to stderr, level by `RUST_LOG` (default info); events of other crates only from warn up, whatever it says.
+
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// Starts logging; a second call changes nothing.
+pub fn start() {
+    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let ours_or_grave = filter_fn(|metadata| {
+        metadata.target().starts_with("zerok") || *metadata.level() <= tracing::Level::WARN
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(ours_or_grave);
+    drop(tracing_subscriber::registry().with(level).with(lines).try_init());
+}
