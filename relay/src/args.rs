@@ -24,7 +24,7 @@ pub(crate) struct Args {
     advertise: Vec<SocketAddr>,
     /// TCP address of /health and /metrics, or "none" [default: 127.0.0.1:8080]
     #[arg(long, value_name = "IP:PORT", value_parser = http)]
-    http: Option<Option<SocketAddr>>,
+    http: Option<HttpBind>,
     /// Who may create groups; must be set to listen beyond loopback
     #[arg(long, value_name = "open", value_parser = admission)]
     admission: Option<Admission>,
@@ -36,11 +36,14 @@ pub(crate) struct Args {
     pub(crate) validate: bool,
 }
 
-#[expect(clippy::option_option, reason = "absent, none, or an address")]
-fn http(text: &str) -> Result<Option<SocketAddr>, String> {
+/// An address, or none.
+#[derive(Clone, Copy, Debug)]
+struct HttpBind(Option<SocketAddr>);
+
+fn http(text: &str) -> Result<HttpBind, String> {
     match text {
-        "" | "none" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| "expected IP:PORT or none".to_owned()),
+        "" | "none" => Ok(HttpBind(None)),
+        text => text.parse().map(|a| HttpBind(Some(a))).map_err(|_| "expected IP:PORT or none".to_owned()),
     }
 }
 
@@ -70,7 +73,7 @@ impl Args {
             config.server.advertise.clone_from(&self.advertise);
         }
         if let Some(http) = self.http {
-            config.http.bind = http;
+            config.http.bind = http.0;
         }
         if let Some(admission) = &self.admission {
             config.server.admission = Some(admission.clone());

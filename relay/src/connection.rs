@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
@@ -12,12 +12,11 @@ use tokio_util::task::TaskTracker;
 use zerok_protocol::{DeviceId, GroupId, Message};
 
 use crate::frames::{Frames, FramesError};
-use crate::hub::Group;
 use crate::limit::Bucket;
 use crate::outbox::Outbox;
 use crate::refuse::{self, Refusal};
 use crate::relay::Relay;
-use crate::session;
+use crate::{chunks, mailbox, session};
 
 /// Bytes of requests that one connection may have under way: what bounds its memory.
 pub(crate) const BUDGET: usize = 8 << 20;
@@ -33,12 +32,8 @@ pub(crate) struct Conn {
     pub(crate) signals: Arc<Bucket>,
     pub(crate) budget: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
-    admitted: Mutex<HashMap<GroupId, Admitted>>,
-}
-
-struct Admitted {
-    sessions: usize,
-    group: Arc<Group>,
+    /// Groups with admitted sessions on this connection, and how many.
+    admitted: Mutex<HashMap<GroupId, usize>>,
 }
 
 /// Serves a connection until it or the relay ends.
@@ -104,6 +99,15 @@ async fn stream(conn: Arc<Conn>, send: SendStream, recv: RecvStream) {
     };
     match first {
         Ok(Message::Hello(hello)) => session::serve(conn, hello, frames, outbox.clone()).await,
+        Ok(first @ (Message::ChunkPut(_) | Message::ChunkGet(_) | Message::ChunkHave(_))) => {
+            chunks::serve(conn, first, frames, outbox.clone()).await;
+        }
+        Ok(
+            first @ (Message::MailboxOpen(_)
+            | Message::MailboxPut(_)
+            | Message::MailboxTake(_)
+            | Message::MailboxClose(_)),
+        ) => mailbox::serve(conn, first, frames, outbox.clone()).await,
         Ok(_) => {
             let text = "a stream begins with HELLO, CHUNK_* or MAILBOX_*";
             outbox.end_with(&Refusal::invalid(text).answer(None));
@@ -115,13 +119,13 @@ async fn stream(conn: Arc<Conn>, send: SendStream, recv: RecvStream) {
 }
 
 impl Conn {
-    fn admitted(&self) -> std::sync::MutexGuard<'_, HashMap<GroupId, Admitted>> {
+    fn admitted(&self) -> MutexGuard<'_, HashMap<GroupId, usize>> {
         self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The group, if this connection has an admitted session of it.
-    pub(crate) fn access(&self, group: &GroupId) -> Option<Arc<Group>> {
-        self.admitted().get(group).map(|a| a.group.clone())
+    /// Has this connection an admitted session of the group?
+    pub(crate) fn has_access(&self, group: &GroupId) -> bool {
+        self.admitted().contains_key(group)
     }
 
     /// Has it an admitted session at all?
@@ -130,9 +134,9 @@ impl Conn {
     }
 
     /// Lets the connection's other streams use the group as long as the answer lives.
-    pub(crate) fn admit(self: &Arc<Self>, id: GroupId, group: Arc<Group>) -> Access {
-        self.admitted().entry(id).or_insert(Admitted { sessions: 0, group }).sessions += 1;
-        Access { conn: self.clone(), group: id }
+    pub(crate) fn admit(self: &Arc<Self>, group: GroupId) -> Access {
+        *self.admitted().entry(group).or_default() += 1;
+        Access { conn: self.clone(), group }
     }
 }
 
@@ -145,9 +149,9 @@ pub(crate) struct Access {
 impl Drop for Access {
     fn drop(&mut self) {
         let mut admitted = self.conn.admitted();
-        if let Some(entry) = admitted.get_mut(&self.group) {
-            entry.sessions -= 1;
-            if entry.sessions == 0 {
+        if let Some(sessions) = admitted.get_mut(&self.group) {
+            *sessions -= 1;
+            if *sessions == 0 {
                 admitted.remove(&self.group);
             }
         }

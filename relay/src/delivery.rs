@@ -87,6 +87,7 @@ impl State<'_> {
             let short = match group.step(self.at, &self.session.conn.device, credit, BATCH) {
                 Step::Wait => {
                     self.caught_up().await?;
+                    self.wait(&mut newest).await?;
                     false
                 }
                 Step::Read => self.read_page(credit).await?,
@@ -107,8 +108,6 @@ impl State<'_> {
             };
             if short {
                 self.granted.changed().await.map_err(|_| Stopped::Unsubscribed)?;
-            } else if self.at >= group.newest() {
-                self.wait(&mut newest).await?;
             }
         }
     }
@@ -144,6 +143,7 @@ impl State<'_> {
             PageLimit { bytes: usize::try_from(credit).unwrap_or(usize::MAX).min(PAGE.bytes), ..PAGE };
         let page = conn.relay.storage.page(self.session.id, conn.device, self.at, limit).await?;
         let (mut frames, mut bytes, mut upto, mut short) = (Vec::new(), 0usize, self.at, false);
+        let has_more = page.has_more;
         for blob in page.blobs {
             let after = bytes + blob.payload.len();
             if u64::try_from(after).unwrap_or(u64::MAX) > credit {
@@ -160,7 +160,7 @@ impl State<'_> {
         if !short {
             upto = page.upto;
         }
-        self.send(frames, bytes, upto, false).await?;
+        self.send(frames, bytes, upto, !short && !has_more).await?;
         Ok(short)
     }
 
@@ -209,7 +209,7 @@ impl State<'_> {
             Out::Session => {
                 for frame in frames {
                     self.session.outbox.room().await;
-                    self.session.outbox.send_frame(&frame);
+                    self.session.outbox.send_frame(frame);
                 }
             }
         }

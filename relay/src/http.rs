@@ -87,7 +87,7 @@ async fn answer(relay: &Relay, request: &Request<Incoming>, metrics: bool) -> Re
         return health(relay).await;
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    text(StatusCode::OK, kind, relay.metrics.encode(relay.storage.totals(), relay.chunk_bytes()))
+    text(StatusCode::OK, kind, relay.metrics.encode(relay.storage.totals(), relay.chunks.bytes()))
 }
 
 async fn health(relay: &Relay) -> Response<Full<Bytes>> {

@@ -6,6 +6,7 @@
 
 mod accept;
 mod admission;
+mod chunks;
 mod clock;
 mod config;
 mod connection;
@@ -18,6 +19,7 @@ mod hub;
 mod key;
 mod known;
 mod limit;
+mod mailbox;
 mod metrics;
 mod outbox;
 mod policy;

@@ -1,8 +1,8 @@
 //! What is to be sent on a stream. Anybody may add a message, from any thread, without waiting; one task writes what
 //! has gathered in one go. Whoever makes answers waits for room first, so that a peer that does not read costs no more
-//! than [`ROOM`].
+//! than [`ROOM`] and one answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use iroh::endpoint::SendStream;
@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 /// Bytes that may wait before answers are held back.
 const ROOM: usize = 1 << 20;
 /// Bytes that may wait before what nobody asked for ends the stream: the peer is not reading.
-const TOO_MUCH: usize = 4 << 20;
+const TOO_MUCH: usize = 8 << 20;
 
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
@@ -27,8 +27,36 @@ pub(crate) struct Outbox {
 
 #[derive(Default)]
 struct Queue {
-    bytes: Vec<u8>,
+    /// Frames in order; small ones gather in `last`.
+    frames: Vec<Bytes>,
+    last: Vec<u8>,
+    bytes: usize,
     ended: bool,
+}
+
+impl Queue {
+    fn put(&mut self, message: &Message) {
+        let before = self.last.len();
+        message.put(&mut self.last);
+        self.bytes += self.last.len() - before;
+    }
+
+    fn put_frame(&mut self, frame: Bytes) {
+        if !self.last.is_empty() {
+            self.frames.push(std::mem::take(&mut self.last).into());
+        }
+        self.bytes += frame.len();
+        self.frames.push(frame);
+    }
+
+    fn take(&mut self) -> Vec<Bytes> {
+        let mut frames = std::mem::take(&mut self.frames);
+        if !self.last.is_empty() {
+            frames.push(std::mem::take(&mut self.last).into());
+        }
+        self.bytes = 0;
+        frames
+    }
 }
 
 impl Outbox {
@@ -42,17 +70,30 @@ impl Outbox {
         })
     }
 
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds a message; nothing happens when the stream has ended.
     pub(crate) fn send(&self, message: &Message) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.ended {
-            return;
-        }
         if let Message::Error(e) = message {
             self.metrics.error(e.code);
         }
-        message.put(&mut queue.bytes);
-        if queue.bytes.len() > TOO_MUCH {
+        self.add(|queue| queue.put(message));
+    }
+
+    /// Adds a frame that was made before.
+    pub(crate) fn send_frame(&self, frame: Bytes) {
+        self.add(|queue| queue.put_frame(frame));
+    }
+
+    fn add(&self, put: impl FnOnce(&mut Queue)) {
+        let mut queue = self.queue();
+        if queue.ended {
+            return;
+        }
+        put(&mut queue);
+        if queue.bytes > TOO_MUCH {
             queue.ended = true;
             self.ended.cancel();
         }
@@ -60,23 +101,11 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Adds a frame that was made before.
-    pub(crate) fn send_frame(&self, frame: &[u8]) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if !queue.ended {
-            queue.bytes.extend_from_slice(frame);
-        }
-        drop(queue);
-        self.wake.notify_one();
-    }
-
     /// Adds a message that may as well be lost: only when there is room.
-    pub(crate) fn offer(&self, message: &Message) -> bool {
-        let room = self.queue.lock().unwrap_or_else(PoisonError::into_inner).bytes.len() < ROOM;
-        if room {
+    pub(crate) fn offer(&self, message: &Message) {
+        if self.queue().bytes < ROOM {
             self.send(message);
         }
-        room
     }
 
     /// Adds a last message and ends the stream after it.
@@ -87,9 +116,10 @@ impl Outbox {
 
     /// Ends the stream after what waits.
     pub(crate) fn end(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        self.queue().ended = true;
         self.ended.cancel();
         self.wake.notify_one();
+        self.room.notify_waiters();
     }
 
     /// Fires when nothing more is taken.
@@ -102,8 +132,8 @@ impl Outbox {
         loop {
             let notified = self.room.notified();
             {
-                let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-                if queue.ended || queue.bytes.len() < ROOM {
+                let queue = self.queue();
+                if queue.ended || queue.bytes < ROOM {
                     return;
                 }
             }
@@ -114,20 +144,21 @@ impl Outbox {
     /// Writes until the end, or until the peer is gone.
     pub(crate) async fn write_to(self: Arc<Self>, mut stream: SendStream) {
         loop {
-            let (bytes, ended) = {
-                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-                (std::mem::take(&mut queue.bytes), queue.ended)
+            let (mut frames, ended) = {
+                let mut queue = self.queue();
+                (queue.take(), queue.ended)
             };
             self.room.notify_waiters();
-            if bytes.is_empty() {
+            if frames.is_empty() {
                 if ended {
                     break;
                 }
                 self.wake.notified().await;
                 continue;
             }
-            self.metrics.bytes_out.inc_by(u64::try_from(bytes.len()).unwrap_or(0));
-            if stream.write_chunk(Bytes::from(bytes)).await.is_err() {
+            let bytes: usize = frames.iter().map(Bytes::len).sum();
+            self.metrics.bytes_out.inc_by(u64::try_from(bytes).unwrap_or(0));
+            if stream.write_all_chunks(&mut frames).await.is_err() {
                 self.end();
                 return;
             }

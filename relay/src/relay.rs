@@ -9,9 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zerok_protocol::{DeviceId, MAX_BLOB};
 
+use crate::chunks::Chunks;
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::limit::{Buckets, Rate};
+use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
 use crate::policy::Admission;
 use crate::store::Storage;
@@ -22,6 +24,8 @@ const MAILBOX_RATE: Rate = Rate { per_minute: 240, burst: 60 };
 pub(crate) struct Relay {
     pub(crate) admission: Admission,
     pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) chunks: Arc<Chunks>,
+    pub(crate) mailboxes: Mailboxes,
     pub(crate) hub: Arc<Hub>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) messages: Buckets<DeviceId>,
@@ -51,6 +55,7 @@ impl Relay {
         config: &Config,
         admission: Admission,
         storage: Arc<dyn Storage>,
+        chunks: Arc<Chunks>,
         hub: Arc<Hub>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -59,6 +64,8 @@ impl Relay {
         Self {
             admission,
             storage,
+            chunks,
+            mailboxes: Mailboxes::new(limits.max_mailboxes),
             hub,
             metrics,
             messages: Buckets::new(rate(limits.messages_per_minute, limits.messages_per_minute_burst)),
@@ -77,11 +84,6 @@ impl Relay {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }
-    }
-
-    /// Bytes in the chunk cache.
-    pub(crate) fn chunk_bytes(&self) -> u64 {
-        0
     }
 
     /// What WELCOME tells a device.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iroh::{Endpoint, TransportAddr};
 use tokio::task::AbortHandle;
@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use zerok_protocol::{DeviceId, RelayAddr};
 
 use crate::accept;
+use crate::chunks::{Chunks, Sizes};
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::endpoint::{self, EndpointError};
@@ -42,6 +43,9 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// The chunk cache.
+    #[error("chunks/")]
+    Chunks(#[source] std::io::Error),
     /// The UDP address.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -82,7 +86,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let sink = hub.clone();
     let publish = Box::new(move |stored| sink.publish(stored));
     let storage = Sqlite::open(&config.data.join("relay.db"), quotas, metrics.clone(), publish)?;
-    let relay = Arc::new(Relay::new(&config, admission, Arc::new(storage), hub, metrics));
+    let sizes = Sizes { group: config.content.max_per_group, total: config.content.max_total };
+    let dir = config.data.join("chunks");
+    let chunks = tokio::task::spawn_blocking(move || Chunks::open(&dir, sizes));
+    let chunks = Arc::new(chunks.await.map_err(std::io::Error::from).flatten().map_err(StartError::Chunks)?);
+    let relay = Arc::new(Relay::new(&config, admission, Arc::new(storage), chunks, hub, metrics));
     let endpoint = endpoint::bind(config.server.bind, key, config.limits.max_streams_per_connection).await?;
     let http = match config.http.bind {
         Some(addr) => {
@@ -123,6 +131,7 @@ async fn clean(relay: Arc<Relay>, every: Duration) {
             () = relay.stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        relay.mailboxes.expire(Instant::now());
         match relay.storage.expire().await {
             Ok(0) => {}
             Ok(blobs) => tracing::info!(blobs, "expired blobs removed"),

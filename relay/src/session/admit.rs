@@ -118,7 +118,7 @@ async fn hello_again(conn: &Arc<Conn>, hello: &Hello, outbox: &Arc<Outbox>) -> R
             return Err(admission::shut_out(relay, hello.group, &group.known(), conn.device).await?);
         }
     };
-    let access = conn.admit(hello.group, group.clone());
+    let access = conn.admit(hello.group);
     let member = relay.storage.member(hello.group, conn.device).await?;
     group.raise(member.last_cursor);
     place.welcome(|head| {

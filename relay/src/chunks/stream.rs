@@ -1,0 +1,191 @@
+//! A chunk stream: CHUNK_PUT, CHUNK_GET and CHUNK_HAVE, many at a time, answered as they are done.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use zerok_protocol::{
+    Chunk, ChunkGet, ChunkHave, ChunkMissing, ChunkOutcome, ChunkPut, ChunkPutAck, Code, GroupId, Hash,
+    MAX_CHUNK, Message,
+};
+
+use super::Put;
+use crate::connection::{BUDGET, Conn};
+use crate::frames::{Frames, FramesError};
+use crate::outbox::Outbox;
+use crate::refuse::{self, Refusal};
+
+/// Addresses of one CHUNK_GET and of one CHUNK_HAVE.
+const MAX_GET: usize = 256;
+const MAX_HAVE: usize = 8192;
+/// CHUNK_GETs of one stream that may be waiting.
+const MAX_WAITING: usize = 16;
+/// Longest wait for a chunk.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+type Refused = (Option<u32>, Refusal);
+
+/// Serves a stream that began with a CHUNK_* message.
+pub(crate) async fn serve(conn: Arc<Conn>, first: Message, mut frames: Frames, outbox: Arc<Outbox>) {
+    let waiting = Arc::new(Semaphore::new(MAX_WAITING));
+    let mut message = first;
+    loop {
+        if let Err((req, refusal)) = handle(&conn, &outbox, &waiting, message).await {
+            outbox.send(&refusal.answer(req));
+        }
+        outbox.room().await;
+        message = loop {
+            let frame = tokio::select! {
+                () = outbox.ended().cancelled() => return,
+                () = conn.relay.stop.cancelled() => return outbox.end_with(&refuse::shutting_down()),
+                frame = frames.next() => frame,
+            };
+            match frame {
+                Ok(Some(frame)) => match Message::decode(&frame) {
+                    Ok(message) => break message,
+                    Err(e) => outbox.send(&Refusal::invalid(e.to_string()).answer(None)),
+                },
+                // What was asked for is still answered.
+                Ok(None) => return drain(&conn, &outbox, &waiting).await,
+                Err(FramesError::Lost(_)) => return,
+                Err(e) => return outbox.end_with(&Refusal::invalid(e.to_string()).answer(None)),
+            }
+        };
+    }
+}
+
+async fn drain(conn: &Conn, outbox: &Outbox, waiting: &Semaphore) {
+    let answered = async {
+        let _gets = waiting.acquire_many(u32::try_from(MAX_WAITING).unwrap_or(u32::MAX)).await;
+        let _puts = conn.budget.acquire_many(u32::try_from(BUDGET).unwrap_or(u32::MAX)).await;
+    };
+    tokio::select! {
+        () = outbox.ended().cancelled() => {}
+        () = conn.relay.stop.cancelled() => {}
+        () = answered => {}
+    }
+}
+
+async fn handle(
+    conn: &Arc<Conn>,
+    outbox: &Arc<Outbox>,
+    waiting: &Arc<Semaphore>,
+    message: Message,
+) -> Result<(), Refused> {
+    match message {
+        Message::ChunkPut(request) => put(conn, outbox, request).await,
+        Message::ChunkGet(request) => get(conn, outbox, waiting, request),
+        Message::ChunkHave(request) => have(conn, outbox, request),
+        other => {
+            let text = format!("message {:#04x} does not belong on a chunk stream", other.kind());
+            Err((None, Refusal::invalid(text)))
+        }
+    }
+}
+
+/// Chunks are for members with a session on the same connection.
+fn check_access(conn: &Conn, req: u32, group: &GroupId) -> Result<(), Refused> {
+    if conn.has_access(group) {
+        Ok(())
+    } else {
+        Err((Some(req), Refusal::new(Code::Unauthorized, "no session of this group on this connection")))
+    }
+}
+
+async fn put(conn: &Arc<Conn>, outbox: &Arc<Outbox>, request: ChunkPut) -> Result<(), Refused> {
+    let ChunkPut { req, group, address, data } = request;
+    check_access(conn, req, &group)?;
+    if data.len() > MAX_CHUNK {
+        return Err((Some(req), Refusal::invalid(format!("a chunk is at most {MAX_CHUNK} bytes"))));
+    }
+    let answer = move |outcome| Message::from(ChunkPutAck { req, outcome });
+    if Hash::of(&data) != address {
+        outbox.send(&answer(ChunkOutcome::Mismatch));
+        return Ok(());
+    }
+    let cost = u32::try_from(data.len() + 512).unwrap_or(u32::MAX);
+    let Ok(permit) = conn.budget.clone().acquire_many_owned(cost).await else { return Ok(()) };
+    let to = outbox.clone();
+    let put = conn.relay.chunks.put(group, address, data, move |written| {
+        to.send(&answer(if written { ChunkOutcome::Stored } else { ChunkOutcome::Full }));
+        drop(permit);
+    });
+    match put {
+        Put::Taken => {
+            conn.relay.metrics.chunks_in.inc();
+        }
+        Put::Known => outbox.send(&answer(ChunkOutcome::Stored)),
+        Put::Full => outbox.send(&answer(ChunkOutcome::Full)),
+    }
+    Ok(())
+}
+
+fn have(conn: &Conn, outbox: &Outbox, request: ChunkHave) -> Result<(), Refused> {
+    let ChunkHave { req, group, addresses } = request;
+    check_access(conn, req, &group)?;
+    if addresses.len() > MAX_HAVE {
+        return Err((Some(req), Refusal::invalid(format!("at most {MAX_HAVE} addresses"))));
+    }
+    let addresses = conn.relay.chunks.missing(&group, addresses);
+    outbox.send(&ChunkMissing { req, addresses }.into());
+    Ok(())
+}
+
+fn get(
+    conn: &Arc<Conn>,
+    outbox: &Arc<Outbox>,
+    waiting: &Arc<Semaphore>,
+    request: ChunkGet,
+) -> Result<(), Refused> {
+    check_access(conn, request.req, &request.group)?;
+    let req = Some(request.req);
+    if request.addresses.len() > MAX_GET {
+        return Err((req, Refusal::invalid(format!("at most {MAX_GET} addresses"))));
+    }
+    let Ok(place) = waiting.clone().try_acquire_owned() else {
+        let refusal = Refusal::new(Code::RelayOverloaded, "too many CHUNK_GET under way on this stream");
+        return Err((req, refusal.retry_after(Duration::from_millis(100))));
+    };
+    let (conn, outbox) = (conn.clone(), outbox.clone());
+    conn.tasks.clone().spawn(async move {
+        tokio::select! {
+            () = outbox.ended().cancelled() => {}
+            () = conn.relay.stop.cancelled() => {}
+            () = answer_all(&conn, &outbox, request) => {}
+        }
+        drop(place);
+    });
+    Ok(())
+}
+
+async fn answer_all(conn: &Conn, outbox: &Outbox, request: ChunkGet) {
+    let ChunkGet { req, group, addresses, wait_ms } = request;
+    let deadline = Instant::now() + Duration::from_millis(wait_ms.into()).min(MAX_WAIT);
+    let mut left: BTreeSet<Hash> = addresses.into_iter().collect();
+    let mut wanted = conn.relay.chunks.want(group, conn.device, left.iter().copied().collect());
+    while !left.is_empty() {
+        // What is there already is told at once, even when there is no time to wait.
+        let Ok(Some(address)) = timeout_at(deadline, wanted.next()).await else { break };
+        if !left.contains(&address) || !conn.has_access(&group) {
+            continue;
+        }
+        outbox.room().await;
+        if let Some(data) = conn.relay.chunks.read(group, address).await {
+            left.remove(&address);
+            let size = data.len();
+            let message = Message::from(Chunk { req, address, data: Some(data) });
+            let mut frame = Vec::with_capacity(size + 128);
+            message.put(&mut frame);
+            outbox.send_frame(frame.into());
+            conn.relay.metrics.chunks_out.inc();
+            conn.relay.chunks.served(&group, &address, &conn.device);
+        }
+    }
+    drop(wanted);
+    for address in left {
+        outbox.room().await;
+        outbox.send(&Chunk { req, address, data: None }.into());
+    }
+}

@@ -1,0 +1,216 @@
+//! Pairing mailboxes: two sides that share a name leave each other sealed messages. In memory: they live ten minutes,
+//! and a pairing that a restart interrupts is begun anew.
+
+mod stream;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use zerok_protocol::{DeviceId, MailboxId, Side};
+
+pub(crate) use self::stream::serve;
+
+/// Longest life of a mailbox.
+const LIFE: Duration = Duration::from_secs(600);
+/// Messages that may wait for one side.
+const WAITING: usize = 16;
+/// Mailboxes that one device may have open.
+const PER_DEVICE: usize = 16;
+
+/// Why a mailbox does not do what is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MailboxError {
+    /// It is not there: expired, closed, or never opened. Nobody learns which.
+    Gone,
+    /// Too many of them, here or of this device.
+    TooMany,
+    /// Too many messages wait.
+    Full,
+    /// It belongs to another device.
+    NotYours,
+}
+
+pub(crate) struct Mailboxes {
+    open: Mutex<HashMap<MailboxId, Arc<Mailbox>>>,
+    max: usize,
+}
+
+pub(crate) struct Mailbox {
+    opener: DeviceId,
+    expires: Instant,
+    notice: Option<Bytes>,
+    waiting: Mutex<Waiting>,
+    /// Changes when a message comes or the mailbox goes.
+    changed: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    opener: VecDeque<Bytes>,
+    joiner: VecDeque<Bytes>,
+    closed: bool,
+}
+
+impl Waiting {
+    fn of(&mut self, side: Side) -> &mut VecDeque<Bytes> {
+        match side {
+            Side::Opener => &mut self.opener,
+            Side::Joiner => &mut self.joiner,
+        }
+    }
+}
+
+impl Mailboxes {
+    pub(crate) fn new(max: u64) -> Self {
+        Self { open: Mutex::default(), max: usize::try_from(max).unwrap_or(usize::MAX) }
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<MailboxId, Arc<Mailbox>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a mailbox; the same again by the same device is a repeat and changes nothing.
+    pub(crate) fn open(
+        &self,
+        id: MailboxId,
+        opener: DeviceId,
+        life: Duration,
+        notice: Option<Bytes>,
+        now: Instant,
+    ) -> Result<(), MailboxError> {
+        let mut all = self.all();
+        all.retain(|_, mailbox| mailbox.expires > now);
+        if let Some(mailbox) = all.get(&id) {
+            return if mailbox.opener == opener { Ok(()) } else { Err(MailboxError::Gone) };
+        }
+        if all.len() >= self.max || all.values().filter(|m| m.opener == opener).count() >= PER_DEVICE {
+            return Err(MailboxError::TooMany);
+        }
+        let mailbox = Mailbox {
+            opener,
+            expires: now + life.min(LIFE),
+            notice,
+            waiting: Mutex::default(),
+            changed: watch::Sender::new(()),
+        };
+        all.insert(id, Arc::new(mailbox));
+        Ok(())
+    }
+
+    /// The mailbox of that name, if it is open.
+    pub(crate) fn get(&self, id: &MailboxId, now: Instant) -> Result<Arc<Mailbox>, MailboxError> {
+        let mailbox = self.all().get(id).cloned().ok_or(MailboxError::Gone)?;
+        if mailbox.expires > now { Ok(mailbox) } else { Err(MailboxError::Gone) }
+    }
+
+    /// Closes a mailbox of this device: who waits at it is told.
+    pub(crate) fn close(&self, id: &MailboxId, device: &DeviceId, now: Instant) -> Result<(), MailboxError> {
+        let mailbox = self.get(id, now)?;
+        if mailbox.opener != *device {
+            return Err(MailboxError::NotYours);
+        }
+        self.all().remove(id);
+        mailbox.waiting().closed = true;
+        mailbox.changed.send_replace(());
+        Ok(())
+    }
+
+    /// Forgets what has expired.
+    pub(crate) fn expire(&self, now: Instant) {
+        self.all().retain(|_, mailbox| mailbox.expires > now);
+    }
+}
+
+impl Mailbox {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the opener shows to whoever joins.
+    pub(crate) fn notice(&self) -> Option<Bytes> {
+        self.notice.clone()
+    }
+
+    /// Only the opener takes what is for the opener.
+    pub(crate) fn may_take(&self, side: Side, device: &DeviceId) -> Result<(), MailboxError> {
+        match side {
+            Side::Opener if self.opener != *device => Err(MailboxError::NotYours),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn put(&self, to: Side, message: Bytes) -> Result<(), MailboxError> {
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return Err(MailboxError::Gone);
+        }
+        let queue = waiting.of(to);
+        if queue.len() >= WAITING {
+            return Err(MailboxError::Full);
+        }
+        queue.push_back(message);
+        drop(waiting);
+        self.changed.send_replace(());
+        Ok(())
+    }
+
+    /// The next message for a side; none if none came until `deadline`.
+    pub(crate) async fn take(&self, side: Side, deadline: Instant) -> Result<Option<Bytes>, MailboxError> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            {
+                let mut waiting = self.waiting();
+                if waiting.closed || self.expires <= Instant::now() {
+                    return Err(MailboxError::Gone);
+                }
+                if let Some(message) = waiting.of(side).pop_front() {
+                    return Ok(Some(message));
+                }
+            }
+            if tokio::time::timeout_at(deadline.min(self.expires).into(), changed.changed()).await.is_err()
+                && self.expires > Instant::now()
+            {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: DeviceId = DeviceId([1; 32]);
+    const B: DeviceId = DeviceId([2; 32]);
+    const BOX: MailboxId = MailboxId([3; 16]);
+
+    #[test]
+    fn a_mailbox_expires_and_its_end_looks_like_its_absence() {
+        let now = Instant::now();
+        let all = Mailboxes::new(10);
+        all.open(BOX, A, Duration::from_secs(5), None, now).unwrap();
+        assert!(all.get(&BOX, now).is_ok());
+        assert_eq!(all.get(&BOX, now + Duration::from_secs(5)).err(), Some(MailboxError::Gone));
+        assert_eq!(all.get(&MailboxId([9; 16]), now).err(), Some(MailboxError::Gone));
+    }
+
+    #[test]
+    fn no_device_has_more_than_its_share_and_the_relay_no_more_than_its_limit() {
+        let now = Instant::now();
+        let all = Mailboxes::new(20);
+        let open = |n: u8, device| all.open(MailboxId([n; 16]), device, LIFE, None, now);
+        for n in 0..16 {
+            open(n, A).unwrap();
+        }
+        assert_eq!(open(16, A), Err(MailboxError::TooMany));
+        assert_eq!(open(3, A), Ok(()));
+        assert_eq!(open(3, B), Err(MailboxError::Gone));
+        for n in 20..24 {
+            open(n, B).unwrap();
+        }
+        assert_eq!(open(24, B), Err(MailboxError::TooMany));
+    }
+}

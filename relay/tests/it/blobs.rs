@@ -1,0 +1,134 @@
+//! Blobs: stored once, delivered in order, within credit, and gone when everybody has them.
+
+use std::collections::BTreeSet;
+
+use tokio::time::timeout;
+use zerok_protocol::*;
+
+use crate::client::{Client, PATIENCE, TestRelay, blob_id, push};
+use crate::devices::{Chain, Device};
+
+struct Two {
+    relay: TestRelay,
+    a: Client,
+    b: Client,
+    chain: Chain,
+}
+
+async fn two() -> Two {
+    let relay = TestRelay::start().await;
+    let (a, b) = (Device::new(1), Device::new(2));
+    let chain = Chain::of(&[&a, &b]);
+    let (a, b) = (Client::connect(&relay.address(), &a).await, Client::connect(&relay.address(), &b).await);
+    Two { relay, a, b, chain }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pushed_blob_reaches_the_other_device_and_not_the_pusher() {
+    let t = two().await;
+    let (mut a, _) = t.a.session(&t.chain).await;
+    let (mut b, welcome) = t.b.session(&t.chain).await;
+    assert_eq!((welcome.max_cursor, welcome.your_acked, welcome.your_last_push), (0, None, None));
+    a.subscribe(9, 0, CREDIT_DEFAULT).await;
+    b.subscribe(7, 0, CREDIT_DEFAULT).await;
+    let (mut to_a, _) = t.a.delivery().await;
+    let (mut to_b, first) = t.b.delivery().await;
+    assert_eq!((first.group, first.req), (t.chain.roster.group(), 7));
+    let ack = a.push(&t.chain, 1, &b"sealed"[..]).await;
+    let blob = to_b.blob().await;
+    assert_eq!((blob.blob_id, blob.cursor, &blob.payload[..]), (blob_id(1), ack.cursor, &b"sealed"[..]));
+    assert_eq!((blob.pusher, blob.timestamp), (Device::new(1).id(), ack.timestamp));
+    assert_eq!(to_a.blobs_until(ack.cursor).await, vec![]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_comes_later_gets_everything_in_order_and_is_told_that_it_is_all() {
+    let t = two().await;
+    let (mut a, _) = t.a.session(&t.chain).await;
+    for n in 0..600 {
+        a.send(push(&t.chain, n, n.to_be_bytes().to_vec())).await;
+    }
+    let mut last = 0;
+    for _ in 0..600 {
+        last = a.ack().await.cursor.max(last);
+    }
+    let (mut b, welcome) = t.b.session(&t.chain).await;
+    assert_eq!(welcome.max_cursor, last);
+    b.subscribe(1, 0, CREDIT_DEFAULT).await;
+    let (mut to_b, _) = t.b.delivery().await;
+    let blobs = to_b.blobs_until(last).await;
+    let got: Vec<Vec<u8>> = blobs.iter().map(|b| b.payload.to_vec()).collect();
+    assert_eq!(got, (0..600u32).map(|n| n.to_be_bytes().to_vec()).collect::<Vec<_>>());
+    assert!(blobs.is_sorted_by(|x, y| x.cursor < y.cursor));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retried_push_keeps_its_cursor_and_another_payload_is_a_conflict() {
+    let t = two().await;
+    let (mut a, _) = t.a.session(&t.chain).await;
+    let first = a.push(&t.chain, 1, &b"one"[..]).await;
+    a.push(&t.chain, 2, &b"two"[..]).await;
+    assert_eq!(a.push(&t.chain, 1, &b"one"[..]).await, first);
+    a.send(push(&t.chain, 1, &b"other"[..])).await;
+    let e = a.error().await;
+    assert_eq!((e.req, e.code), (Some(1), Code::BlobConflict));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_subscriber_of_many_small_blobs_stays_connected_and_gets_all_later() {
+    let t = two().await;
+    let (mut a, _) = t.a.session(&t.chain).await;
+    let (mut b, _) = t.b.session(&t.chain).await;
+    // Credit for all, but nobody reads the stream: what QUIC holds must stay bounded (noq-proto 1.4.0 closes the
+    // connection when small chunks pile up).
+    b.subscribe(1, 0, 100_000).await;
+    let mut last = 0;
+    for round in 0..50u32 {
+        for n in 0..100 {
+            a.send(push(&t.chain, round * 100 + n, vec![7; 100])).await;
+        }
+        for _ in 0..100 {
+            last = a.ack().await.cursor.max(last);
+        }
+    }
+    // The session still works, and the rest comes with the credit.
+    let (mut to_b, _) = t.b.delivery().await;
+    let mut seen = BTreeSet::new();
+    for _ in 0..1000 {
+        seen.insert(to_b.blob().await.blob_id);
+    }
+    b.send(Credit { req: 1, bytes: 1_000_000 }).await;
+    for blob in to_b.blobs_until(last).await {
+        seen.insert(blob.blob_id);
+    }
+    assert_eq!(seen.len(), 5000);
+    assert!(t.b.conn.close_reason().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credit_is_never_exceeded() {
+    let t = two().await;
+    let (mut a, _) = t.a.session(&t.chain).await;
+    let (mut b, _) = t.b.session(&t.chain).await;
+    b.subscribe(1, 0, 2500).await;
+    let (mut to_b, _) = t.b.delivery().await;
+    for n in 0..5 {
+        a.push(&t.chain, n, vec![0; 1000]).await;
+    }
+    assert_eq!(to_b.blob().await.blob_id, blob_id(0));
+    assert_eq!(to_b.blob().await.blob_id, blob_id(1));
+    b.send(Credit { req: 1, bytes: 500 }).await;
+    assert_eq!(to_b.blob().await.blob_id, blob_id(2));
+    // Nothing more is on its way: the answer to a later request comes first.
+    let waiting = to_b.try_next();
+    tokio::pin!(waiting);
+    b.send(Pull { req: 5, after_cursor: 0, limit: Some(1) }).await;
+    tokio::select! {
+        biased;
+        _ = &mut waiting => panic!("delivered without credit"),
+        message = b.next() => assert!(matches!(message, Message::PullResponse(_))),
+    }
+    b.send(Credit { req: 1, bytes: 2000 }).await;
+    assert!(matches!(timeout(PATIENCE, waiting).await.unwrap(), Some(Message::Deliver(_))));
+    drop(t.relay);
+}

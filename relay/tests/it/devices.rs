@@ -1,0 +1,106 @@
+//! Devices that sign rosters.
+
+use bytes::Bytes;
+use ed25519_dalek::{Signer, SigningKey};
+use zerok_protocol::roster::{Append, Change, Envelope, Member, Roster, Signed, Statement, envelopes_hash};
+use zerok_protocol::{DeviceId, Hash, KemKey, Signature};
+
+/// A device's identity.
+pub struct Device(SigningKey);
+
+impl Device {
+    pub fn new(seed: u8) -> Self {
+        Self(SigningKey::from_bytes(&[seed; 32]))
+    }
+
+    pub fn secret(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
+    pub fn id(&self) -> DeviceId {
+        DeviceId(self.0.verifying_key().to_bytes())
+    }
+
+    fn member(&self) -> Member {
+        Member { device: self.id(), kem: KemKey([self.id().0[0]; 1216]) }
+    }
+
+    fn sign(&self, statement: &Statement, joiner: Option<&Device>) -> Signed {
+        let bytes = statement.to_bytes();
+        let signature = Signature(self.0.sign(&Statement::to_sign(&bytes)).to_bytes());
+        let joiner = joiner.map(|j| Signature(j.0.sign(&j.member().to_sign()).to_bytes()));
+        Signed { bytes: bytes.into(), signature, joiner }
+    }
+}
+
+fn envelope(to: DeviceId) -> Envelope {
+    Envelope { device: to, enc: Bytes::from_static(b"enc"), ciphertext: Bytes::from_static(b"sealed") }
+}
+
+/// A roster in the making, with everything that travels beside it.
+#[derive(Clone)]
+pub struct Chain {
+    pub roster: Roster,
+    pub appends: Vec<Append>,
+}
+
+impl Chain {
+    pub fn new(first: &Device) -> Self {
+        let envelopes = vec![envelope(first.id())];
+        let statement = Statement {
+            v: 1,
+            group: None,
+            n: 0,
+            prev: None,
+            change: Change::Genesis { member: first.member() },
+            envelopes_hash: Some(envelopes_hash(&[envelopes[0].hash()], &[])),
+            by: first.id(),
+        };
+        let append =
+            Append { statement: first.sign(&statement, Some(first)), envelopes, sealed_previous: vec![] };
+        Self { roster: Roster::genesis_with(&append).unwrap(), appends: vec![append] }
+    }
+
+    pub fn of(devices: &[&Device]) -> Self {
+        let mut chain = Self::new(devices[0]);
+        for device in &devices[1..] {
+            chain.add(devices[0], device);
+        }
+        chain
+    }
+
+    pub fn add(&mut self, by: &Device, joiner: &Device) {
+        self.extend(by, Change::Add { member: joiner.member() }, &[joiner.id()], Some(joiner));
+    }
+
+    pub fn revoke(&mut self, by: &Device, gone: &Device) {
+        let rest: Vec<_> = self.roster.members().keys().filter(|id| **id != gone.id()).copied().collect();
+        self.extend(by, Change::Revoke { device: gone.id() }, &rest, None);
+    }
+
+    pub fn rotate(&mut self, by: &Device) {
+        let all: Vec<_> = self.roster.members().keys().copied().collect();
+        self.extend(by, Change::Rotate, &all, None);
+    }
+
+    pub fn leave(&mut self, by: &Device) {
+        self.extend(by, Change::Leave, &[], None);
+    }
+
+    fn extend(&mut self, by: &Device, change: Change, to: &[DeviceId], joiner: Option<&Device>) {
+        let envelopes: Vec<_> = to.iter().map(|id| envelope(*id)).collect();
+        let hashes: Vec<Hash> = envelopes.iter().map(Envelope::hash).collect();
+        let statement = Statement {
+            v: 1,
+            group: Some(self.roster.group()),
+            n: self.roster.head().n + 1,
+            prev: Some(self.roster.head().hash),
+            envelopes_hash: change.needs_envelopes().then(|| envelopes_hash(&hashes, &[])),
+            change,
+            by: by.id(),
+        };
+        let append = Append { statement: by.sign(&statement, joiner), envelopes, sealed_previous: vec![] };
+        self.roster.append_with(&append).unwrap();
+        self.appends.push(append);
+    }
+}
