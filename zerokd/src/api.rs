@@ -16,10 +16,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jsonrpsee::Methods;
-use zerok_client::{ApiError, ErrorKind};
 use zerok_client::api::{
-    BlobsServer, DaemonServer, DevicesServer, EventLogServer, FoldersServer, GroupsServer, PairingServer, RelaysServer,
+    BlobsServer, DaemonServer, DevicesServer, EventLogServer, FoldersServer, GroupsServer, PairingServer,
+    RelaysServer,
 };
+use zerok_client::{ApiError, ErrorKind};
 use zerok_protocol::GroupId;
 
 use crate::context::Context;
@@ -35,6 +36,8 @@ pub(crate) struct Api {
     pub(crate) folders: Folders,
     pub(crate) embedded: EmbeddedRelay,
     pub(crate) slots: SubscriptionSlots,
+    /// Names the merged logs of this database.
+    pub(crate) generation: Arc<str>,
     pub(crate) started: Instant,
 }
 
@@ -79,5 +82,6 @@ impl Api {
 
 /// The answer when all places for subscriptions are taken.
 fn too_many_subscriptions() -> ApiError {
-    ApiError::new(ErrorKind::Quota, "too many subscriptions at once").hint("end some, or use the waiting pull")
+    ApiError::new(ErrorKind::Quota, "too many subscriptions at once")
+        .hint("end some, or use the waiting pull")
 }

@@ -74,7 +74,9 @@ impl Config {
     /// The file or a variable is wrong; the error says where.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let mut config = match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text).map_err(|text| ConfigError::Parse { path: path.to_owned(), text })?,
+            Ok(text) => {
+                Self::parse(&text).map_err(|text| ConfigError::Parse { path: path.to_owned(), text })?
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Self::default(),
             Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
         };

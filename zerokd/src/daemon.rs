@@ -84,10 +84,12 @@ pub struct Running {
 pub async fn start(paths: Paths, config: Config) -> Result<Running, StartError> {
     let keys = Arc::new(device_key::load(&paths)?);
     let lock = single::lock(&paths.lock())?;
-    let store = open_store(&paths, keys.clone()).await?;
-    let groups = Groups::load(&store, keys.clone()).map_err(|e: GroupError| StartError::Group(e.to_string()))?;
-    let endpoint =
-        endpoint::bind(&keys, config.network.bind).await.map_err(|e: EndpointError| StartError::Network(e.to_string()))?;
+    let (store, generation) = open_store(&paths, keys.clone()).await?;
+    let groups =
+        Groups::load(&store, keys.clone()).map_err(|e: GroupError| StartError::Group(e.to_string()))?;
+    let endpoint = endpoint::bind(&keys, config.network.bind)
+        .await
+        .map_err(|e: EndpointError| StartError::Network(e.to_string()))?;
     let (wants, wanted) = mpsc::channel(256);
     let context = Context {
         keys,
@@ -113,6 +115,7 @@ pub async fn start(paths: Paths, config: Config) -> Result<Running, StartError> 
         folders: folders.clone(),
         embedded: embedded.clone(),
         slots: SubscriptionSlots::default(),
+        generation,
         started: Instant::now(),
     };
     let serving = ipc::serve(listener, api.methods(), ipc::Limits::default(), context.cancel.clone());
@@ -121,20 +124,21 @@ pub async fn start(paths: Paths, config: Config) -> Result<Running, StartError> 
     Ok(Running { context, embedded, folders, socket, _lock: lock })
 }
 
-async fn open_store(paths: &Paths, keys: Arc<DeviceKeys>) -> Result<Store, StoreError> {
+async fn open_store(paths: &Paths, keys: Arc<DeviceKeys>) -> Result<(Store, Arc<str>), StoreError> {
     let cut = Box::new(move |connection: &rusqlite::Connection, outgoing: &crate::store::Outgoing| {
         log::cut_when_ready(connection, &keys, outgoing)
     });
     let store = Store::open(&paths.database(), cut)?;
     let made = store.write(|connection| {
-        if meta::get(connection, meta::GENERATION)?.is_none() {
-            let generation = hex::encode(clock::random::<4>());
-            meta::set(connection, meta::GENERATION, generation.as_bytes())?;
+        if let Some(generation) = meta::get_text(connection, meta::GENERATION)? {
+            return Ok(generation);
         }
-        Ok::<_, StoreError>(())
+        let generation = hex::encode(clock::random::<4>());
+        meta::set(connection, meta::GENERATION, generation.as_bytes())?;
+        Ok::<_, StoreError>(generation)
     });
-    made.await?;
-    Ok(store)
+    let generation = made.await?;
+    Ok((store, generation.into()))
 }
 
 impl Running {

@@ -133,7 +133,9 @@ impl Demo {
         self.say(format!("Paired by a one-time invite in {}.", show::ms(started.elapsed())));
 
         match &args.dir {
-            Some(dir) => tree::copy(dir, &left.folder).with_context(|| format!("copying {}", dir.display()))?,
+            Some(dir) => {
+                tree::copy(dir, &left.folder).with_context(|| format!("copying {}", dir.display()))?
+            }
             None => sample::write(&left.folder)?,
         }
         let before = tree::read(&left.folder)?;
@@ -148,12 +150,18 @@ impl Demo {
         let first_sync = started.elapsed();
         events.stop();
         if converged {
-            self.say(format!("Everything is in the right folder after {}, equal byte for byte.", show::ms(first_sync)));
+            self.say(format!(
+                "Everything is in the right folder after {}, equal byte for byte.",
+                show::ms(first_sync)
+            ));
         } else {
             self.say("The right folder did NOT become equal in time.");
         }
         let blob_latency = self.blob().await?;
-        self.say(format!("An app's blob pushed left was at a subscriber right after {}.", show::ms(blob_latency)));
+        self.say(format!(
+            "An app's blob pushed left was at a subscriber right after {}.",
+            show::ms(blob_latency)
+        ));
         let plaintext_found = self.search(&before)?;
         Ok(Outcome {
             converged,
@@ -202,9 +210,11 @@ impl Demo {
         entries.next().await?;
         let started = Instant::now();
         self.left.client.push(Push::new("demo", b"hello from the left".as_slice())).await?;
-        let batch = tokio::time::timeout(Duration::from_secs(10), entries.next()).await.context("the blob")??;
+        let batch =
+            tokio::time::timeout(Duration::from_secs(10), entries.next()).await.context("the blob")??;
         let latency = started.elapsed();
-        if batch.entries.first().map(|entry| entry.data.as_bytes()) != Some(b"hello from the left".as_slice()) {
+        if batch.entries.first().map(|entry| entry.data.as_bytes()) != Some(b"hello from the left".as_slice())
+        {
             bail!("another blob arrived than was pushed");
         }
         Ok(latency)
@@ -229,7 +239,11 @@ impl Demo {
             "Searched the relay's {} for {} names and pieces of contents (a planted one is found): {}.",
             search::described(&files)?,
             needles.count(),
-            if found.is_empty() { "none is there".to_owned() } else { format!("FOUND in {}", found.join(", ")) },
+            if found.is_empty() {
+                "none is there".to_owned()
+            } else {
+                format!("FOUND in {}", found.join(", "))
+            },
         ));
         Ok(!found.is_empty())
     }

@@ -10,8 +10,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use zerok_core::{DeviceKeys, Secret};
 use zeroize::Zeroize;
+use zerok_core::{DeviceKeys, Secret};
 
 use crate::clock;
 use crate::paths::Paths;
@@ -87,7 +87,8 @@ fn read(path: &Path, mut file: File) -> Result<[u8; 32], KeyError> {
     let mut bytes = Vec::with_capacity(64);
     let limited = Read::by_ref(&mut file).take(64).read_to_end(&mut bytes);
     let found = limited.map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
-    let seed = <[u8; 32]>::try_from(&bytes[..]).map_err(|_| KeyError::Damaged { path: path.to_owned(), found });
+    let seed =
+        <[u8; 32]>::try_from(&bytes[..]).map_err(|_| KeyError::Damaged { path: path.to_owned(), found });
     bytes.zeroize();
     seed
 }

@@ -36,7 +36,11 @@ impl EmbeddedRelay {
     }
 
     /// Starts it, now and at every start, and makes it a relay of this device. Running already, it stays as it is.
-    pub(crate) async fn embed(&self, context: &Context, bind: Option<SocketAddr>) -> Result<RelayAddr, ApiError> {
+    pub(crate) async fn embed(
+        &self,
+        context: &Context,
+        bind: Option<SocketAddr>,
+    ) -> Result<RelayAddr, ApiError> {
         let mut inner = self.inner.lock().await;
         if let Some(relay) = inner.as_ref() {
             let address = relay.address().clone();
@@ -119,16 +123,21 @@ mod running {
         let own = OwnGroups::default();
         let config = Config {
             data: context.paths.data.clone(),
-            server: Server { bind, admission: Some(Admission::Own(own.clone())), shutdown_grace_secs: 2, ..Server::default() },
+            server: Server {
+                bind,
+                admission: Some(Admission::Own(own.clone())),
+                shutdown_grace_secs: 2,
+                ..Server::default()
+            },
             http: Http { bind: None, metrics: false },
             content: Content::default(),
             ..Config::default()
         };
-        let running = zerok_relay::start(config)
-            .await
-            .map_err(|e| ApiError::new(ErrorKind::Io, format!("the embedded relay cannot start: {e}")).hint(
+        let running = zerok_relay::start(config).await.map_err(|e| {
+            ApiError::new(ErrorKind::Io, format!("the embedded relay cannot start: {e}")).hint(
                 "another program may hold the port: zerokctl relay embed --bind IP:PORT picks another one",
-            ))?;
+            )
+        })?;
         let address = running.address().clone();
         let port = address.addrs.first().map_or(bind.port(), SocketAddr::port);
         let (kept, stored) = (SocketAddr::new(bind.ip(), port).to_string(), address.clone());

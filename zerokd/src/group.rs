@@ -96,7 +96,11 @@ impl Group {
 
     /// Is the device online at some relay?
     pub(crate) fn is_online(&self, device: &DeviceId) -> bool {
-        self.online.lock().expect("nobody panics while holding it").values().any(|online| online.contains(device))
+        self.online
+            .lock()
+            .expect("nobody panics while holding it")
+            .values()
+            .any(|online| online.contains(device))
     }
 
     /// Roster, epochs and pending statement now.
@@ -156,24 +160,32 @@ impl Groups {
     pub(crate) fn load(store: &Store, keys: Arc<DeviceKeys>) -> Result<Self, GroupError> {
         let (stored, chains, peers) = store.read_blocking(|connection| {
             let stored = groups::all(connection)?;
-            let chains = stored.iter().map(|g| Ok(own_chain(connection, g.row)?.chain)).collect::<Result<Vec<_>, StoreError>>()?;
-            let peers = stored.iter().map(|g| groups::peers(connection, g.row)).collect::<Result<Vec<_>, _>>()?;
+            let chains = stored
+                .iter()
+                .map(|g| Ok(own_chain(connection, g.row)?.chain))
+                .collect::<Result<Vec<_>, StoreError>>()?;
+            let peers =
+                stored.iter().map(|g| groups::peers(connection, g.row)).collect::<Result<Vec<_>, _>>()?;
             Ok::<_, StoreError>((stored, chains, peers))
         })?;
         let mut map = BTreeMap::new();
         for ((stored, chain), peers) in stored.into_iter().zip(chains).zip(peers) {
             let roster = Roster::open(stored.statements.iter().map(|a| &a.statement))?;
-            let group = assemble(stored.row, stored.id, chain, stored.constant, roster, stored.epochs, stored.pending);
+            let group = assemble(
+                stored.row,
+                stored.id,
+                chain,
+                stored.constant,
+                roster,
+                stored.epochs,
+                stored.pending,
+            );
             *group.peers.lock().expect("new") = peers.into_iter().map(|(d, v, at)| (d, (v, at))).collect();
             map.insert(stored.id, Arc::new(group));
         }
-        let inner = Inner { store: store.clone(), keys, map: RwLock::new(map), changed: watch::Sender::new(0) };
+        let inner =
+            Inner { store: store.clone(), keys, map: RwLock::new(map), changed: watch::Sender::new(0) };
         Ok(Self { inner: Arc::new(inner) })
-    }
-
-    /// This device's keys.
-    pub(crate) fn device(&self) -> &DeviceKeys {
-        &self.inner.keys
     }
 
     /// All groups.
@@ -199,7 +211,13 @@ impl Groups {
 
     /// The group with this row.
     pub(crate) fn by_row(&self, row: GroupRow) -> Option<Arc<Group>> {
-        self.inner.map.read().expect("nobody panics while holding it").values().find(|g| g.row == row).cloned()
+        self.inner
+            .map
+            .read()
+            .expect("nobody panics while holding it")
+            .values()
+            .find(|g| g.row == row)
+            .cloned()
     }
 
     /// Makes a group whose only member is this device.
@@ -260,7 +278,15 @@ impl Groups {
             .store
             .write(move |connection| {
                 let now = clock::now_ms();
-                groups::create(connection, &id, &constant_row, &statements, &epochs_row, (&device, &chain), now)
+                groups::create(
+                    connection,
+                    &id,
+                    &constant_row,
+                    &statements,
+                    &epochs_row,
+                    (&device, &chain),
+                    now,
+                )
             })
             .await
             .map_err(|e: StoreError| GroupError::from(e))?;
@@ -274,11 +300,17 @@ impl Groups {
     fn open(&self, append: &Append) -> Result<Option<(EpochSecret, ConstantSecret)>, GroupError> {
         let statement = append.statement.statement()?;
         let own = append.envelopes.iter().find(|e| e.device == self.inner.keys.id());
-        Ok(own.map(|envelope| zerok_core::open_envelope(&self.inner.keys, &statement, envelope)).transpose()?)
+        Ok(own
+            .map(|envelope| zerok_core::open_envelope(&self.inner.keys, &statement, envelope))
+            .transpose()?)
     }
 
     /// Takes statements that continue the roster; the ones it has are passed over.
-    pub(crate) async fn take_statements(&self, group: &Arc<Group>, statements: Vec<Append>) -> Result<(), GroupError> {
+    pub(crate) async fn take_statements(
+        &self,
+        group: &Arc<Group>,
+        statements: Vec<Append>,
+    ) -> Result<(), GroupError> {
         let standing = group.standing();
         let mut roster = (*standing.roster).clone();
         let mut epochs = (*standing.epochs).clone();
@@ -312,7 +344,11 @@ impl Groups {
                 Ok::<_, StoreError>(())
             })
             .await?;
-        group.standing.send_replace(Standing { roster: Arc::new(roster), epochs: Arc::new(epochs), pending: None });
+        group.standing.send_replace(Standing {
+            roster: Arc::new(roster),
+            epochs: Arc::new(epochs),
+            pending: None,
+        });
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! The links to the relays: one task each, driven by the state machine of zerok-core, and what others need of them.
 
+mod admit;
 mod deliver;
+mod end;
 mod push;
 mod session;
 mod task;

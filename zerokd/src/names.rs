@@ -48,7 +48,10 @@ pub(crate) fn read(
 ) -> Result<(BTreeMap<DeviceId, String>, Option<String>), StoreError> {
     let mut devices = BTreeMap::new();
     for row in log::latest_by_key(connection, grp, CHANNEL, "device/")? {
-        let id = row.key.as_deref().and_then(|key| key.strip_prefix("device/")?.strip_suffix("/name")?.parse().ok());
+        let id = row
+            .key
+            .as_deref()
+            .and_then(|key| key.strip_prefix("device/")?.strip_suffix("/name")?.parse().ok());
         if let (Some(id), Some(name)) = (id, shown(&row.body)) {
             devices.insert(id, name);
         }
@@ -59,7 +62,8 @@ pub(crate) fn read(
 
 /// A name as another member wrote it, made safe to show.
 fn shown(body: &[u8]) -> Option<String> {
-    let name: String = std::str::from_utf8(body).ok()?.chars().filter(|c| !c.is_control()).take(MOST).collect();
+    let name: String =
+        std::str::from_utf8(body).ok()?.chars().filter(|c| !c.is_control()).take(MOST).collect();
     (!name.is_empty()).then_some(name)
 }
 

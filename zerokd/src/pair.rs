@@ -10,8 +10,8 @@ mod invite;
 mod join;
 mod mailbox;
 
-pub(crate) use invite::{Created, cancel, create, resume};
-pub(crate) use join::{Joined, join};
+pub(crate) use invite::{cancel, create, resume};
+pub(crate) use join::join;
 
 use crate::endpoint::EndpointError;
 use crate::group::GroupError;

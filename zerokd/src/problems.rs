@@ -22,7 +22,13 @@ pub(crate) struct Problems {
 
 impl Problems {
     /// Sets the problem `code` of `about` (a relay, a folder, a device; its hex id or row).
-    pub(crate) fn set(&self, code: &'static str, about: &str, text: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn set(
+        &self,
+        code: &'static str,
+        about: &str,
+        text: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         let problem = Problem { code, text: text.into(), hint: hint.into() };
         self.list.lock().expect("nobody panics while holding it").insert((code, about.to_owned()), problem);
     }

@@ -23,7 +23,8 @@ pub(crate) struct Lock {
 
 /// Takes the lock, or names who holds it.
 pub(crate) fn lock(path: &Path) -> Result<Lock, SingleError> {
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

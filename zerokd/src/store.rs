@@ -67,7 +67,7 @@ const READERS: usize = 4;
 
 /// Handle to the database; cheap to clone.
 #[derive(Clone)]
-pub struct Store {
+pub(crate) struct Store {
     inner: Arc<Inner>,
 }
 
@@ -112,7 +112,7 @@ impl Store {
     ///
     /// # Errors
     /// What `f` returns, in which case nothing of it is stored; or the commit's failure.
-    pub async fn write<T, E, F>(&self, f: F) -> Result<T, E>
+    pub(crate) async fn write<T, E, F>(&self, f: F) -> Result<T, E>
     where
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
@@ -128,7 +128,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::write`].
-    pub fn write_blocking<T, E, F>(&self, f: F) -> Result<T, E>
+    pub(crate) fn write_blocking<T, E, F>(&self, f: F) -> Result<T, E>
     where
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
@@ -144,21 +144,23 @@ impl Store {
     ///
     /// # Errors
     /// What `f` returns.
-    pub async fn read<T, E, F>(&self, f: F) -> Result<T, E>
+    pub(crate) async fn read<T, E, F>(&self, f: F) -> Result<T, E>
     where
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
         let store = self.clone();
-        tokio::task::spawn_blocking(move || store.read_blocking(f)).await.unwrap_or(Err(StoreError::Closed.into()))
+        tokio::task::spawn_blocking(move || store.read_blocking(f))
+            .await
+            .unwrap_or(Err(StoreError::Closed.into()))
     }
 
     /// As [`Store::read`], for a thread that may block, and for short reads (one page, microseconds).
     ///
     /// # Errors
     /// What `f` returns.
-    pub fn read_blocking<T, E, F>(&self, f: F) -> Result<T, E>
+    pub(crate) fn read_blocking<T, E, F>(&self, f: F) -> Result<T, E>
     where
         F: FnOnce(&Connection) -> Result<T, E>,
         E: From<StoreError>,
@@ -178,7 +180,7 @@ impl Store {
 
     /// Ticks after each commit that put entries into a merged log.
     #[must_use]
-    pub fn released(&self) -> watch::Receiver<u64> {
+    pub(crate) fn released(&self) -> watch::Receiver<u64> {
         self.inner.signals.released.subscribe()
     }
 

@@ -51,7 +51,10 @@ pub(crate) async fn write(stream: &mut SendStream, message: &Message) -> Result<
 
 /// Starts draining a stream. Messages of unknown types are passed over; the queue closes when the stream ends, after
 /// the error that ended it, if it was more than the end of the connection.
-pub(crate) fn drain(mut stream: RecvStream, tracker: &TaskTracker) -> mpsc::Receiver<Result<Message, WireError>> {
+pub(crate) fn drain(
+    mut stream: RecvStream,
+    tracker: &TaskTracker,
+) -> mpsc::Receiver<Result<Message, WireError>> {
     let (queue, drained) = mpsc::channel(INCOMING);
     tracker.spawn(async move {
         loop {

@@ -8,7 +8,9 @@ use jsonrpsee::PendingSubscriptionSink;
 use jsonrpsee::core::{SubscriptionResult, async_trait, to_json_raw_value};
 use tokio::time::{Instant, timeout_at};
 use zerok_client::api::BlobsServer;
-use zerok_client::types::{Base64Bytes, Batch, Done, Entry as View, NewEntry, Page, Pushed, PushedMany, Wait};
+use zerok_client::types::{
+    Base64Bytes, Batch, Done, Entry as View, NewEntry, Page, Pushed, PushedMany, Wait,
+};
 use zerok_client::{
     ApiError, ErrorKind, MAX_BATCH_BYTES, MAX_BLOB, MAX_PAGE, MAX_PAGE_BYTES, MAX_PUSH_MANY, MAX_WAIT_MS,
 };
@@ -18,7 +20,7 @@ use super::{Api, cursor};
 use crate::clock;
 use crate::group::Group;
 use crate::store::log::{Appended, LogRow};
-use crate::store::{StoreError, consumers, log, meta};
+use crate::store::{StoreError, consumers, log};
 
 /// Longest idempotency key, in bytes.
 const MAX_IDEMPOTENCY_KEY: usize = 128;
@@ -54,7 +56,9 @@ impl BlobsServer for Api {
         if entries.is_empty() || entries.len() > MAX_PUSH_MANY {
             return Err(ApiError::invalid("entries", format!("must be 1 to {MAX_PUSH_MANY}")));
         }
-        Ok(PushedMany { entries: self.push(channel, entries, idempotency_key, wait, timeout_ms, group).await? })
+        Ok(PushedMany {
+            entries: self.push(channel, entries, idempotency_key, wait, timeout_ms, group).await?,
+        })
     }
 
     async fn blob_pull(
@@ -81,7 +85,13 @@ impl BlobsServer for Api {
             if !rows.is_empty() || waited {
                 let entries = rows.into_iter().map(|row| reader.view(row)).collect();
                 let has_more = reader.has_more()?;
-                return Ok(Page { entries, next: reader.cursor(reader.after), has_more, gaps: Vec::new(), truncated: false });
+                return Ok(Page {
+                    entries,
+                    next: reader.cursor(reader.after),
+                    has_more,
+                    gaps: Vec::new(),
+                    truncated: false,
+                });
             }
             tokio::select! {
                 _ = timeout_at(deadline, released.changed()) => {}
@@ -99,8 +109,9 @@ impl BlobsServer for Api {
     ) -> Result<Done, ApiError> {
         let group = self.group(group.as_deref())?;
         check_channel(&channel, false).map_err(|e| ApiError::invalid("channel", e))?;
-        check_channel(&consumer, false).map_err(|_| ApiError::invalid("consumer", "must be 1 to 128 of a-z0-9._/-"))?;
-        let pos = cursor::parse_log("cursor", &cursor, &self.generation()?)?;
+        check_channel(&consumer, false)
+            .map_err(|_| ApiError::invalid("consumer", "must be 1 to 128 of a-z0-9._/-"))?;
+        let pos = cursor::parse_log("cursor", &cursor, &self.generation)?;
         let row = group.row;
         let known = self
             .context
@@ -162,7 +173,7 @@ struct Reader {
     api: Api,
     group: Arc<Group>,
     channel: String,
-    generation: String,
+    generation: Arc<str>,
     exclude_own: bool,
     after: u64,
 }
@@ -173,11 +184,9 @@ impl Reader {
         let rows = usize::try_from(limit).unwrap_or(usize::MAX);
         let bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
         loop {
-            let read = self
-                .api
-                .context
-                .store
-                .read_blocking(|c| log::read_after(c, self.group.row, &self.channel, self.after, rows, bytes));
+            let read = self.api.context.store.read_blocking(|c| {
+                log::read_after(c, self.group.row, &self.channel, self.after, rows, bytes)
+            });
             let mut page: Vec<LogRow> = read?;
             let Some(last) = page.last() else { return Ok(page) };
             self.after = last.pos;
@@ -189,7 +198,8 @@ impl Reader {
     }
 
     fn has_more(&self) -> Result<bool, ApiError> {
-        let last = self.api.context.store.read_blocking(|c| log::last_pos(c, self.group.row, &self.channel))?;
+        let last =
+            self.api.context.store.read_blocking(|c| log::last_pos(c, self.group.row, &self.channel))?;
         Ok(last > self.after)
     }
 
@@ -211,11 +221,6 @@ impl Reader {
 }
 
 impl Api {
-    fn generation(&self) -> Result<String, ApiError> {
-        let stored = self.context.store.read_blocking(|connection| meta::get_text(connection, meta::GENERATION))?;
-        Ok(stored.ok_or(StoreError::Damaged("meta"))?)
-    }
-
     fn reader(
         &self,
         channel: String,
@@ -226,12 +231,15 @@ impl Api {
     ) -> Result<Reader, ApiError> {
         let group = self.group(group.as_deref())?;
         check_channel(&channel, false).map_err(|e| ApiError::invalid("channel", e))?;
-        let generation = self.generation()?;
+        let generation = self.generation.clone();
         let after = match (after, consumer) {
-            (Some(_), Some(_)) => return Err(ApiError::invalid("after", "give a cursor or a consumer, not both")),
+            (Some(_), Some(_)) => {
+                return Err(ApiError::invalid("after", "give a cursor or a consumer, not both"));
+            }
             (Some(after), None) => cursor::parse_log("after", &after, &generation)?,
             (None, Some(name)) => {
-                check_channel(&name, false).map_err(|_| ApiError::invalid("consumer", "must be 1 to 128 of a-z0-9._/-"))?;
+                check_channel(&name, false)
+                    .map_err(|_| ApiError::invalid("consumer", "must be 1 to 128 of a-z0-9._/-"))?;
                 self.context.store.read_blocking(|c| consumers::offset(c, group.row, &channel, &name))?
             }
             (None, None) => 0,
@@ -251,7 +259,10 @@ impl Api {
     ) -> Result<Vec<Pushed>, ApiError> {
         check_channel(&channel, false).map_err(|e| ApiError::invalid("channel", e))?;
         if idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY) {
-            return Err(ApiError::invalid("idempotency_key", format!("must have 1 to {MAX_IDEMPOTENCY_KEY} bytes")));
+            return Err(ApiError::invalid(
+                "idempotency_key",
+                format!("must have 1 to {MAX_IDEMPOTENCY_KEY} bytes"),
+            ));
         }
         for entry in &entries {
             if entry.data.0.len() > MAX_BLOB {
@@ -284,9 +295,11 @@ impl Api {
             let within = timeout_ms.map_or(WAIT_FOR_RELAY, |ms| Duration::from_millis(ms.min(MAX_WAIT_MS)));
             self.wait_for_relay(&group, last.n, Instant::now() + within).await?;
         }
-        let generation = self.generation()?;
         let chain = group.chain.to_hex();
-        let view = |a: Appended| Pushed { id: format!("{chain}:{}", a.n), cursor: cursor::text(&generation, a.pos) };
+        let view = |a: Appended| Pushed {
+            id: format!("{chain}:{}", a.n),
+            cursor: cursor::text(&self.generation, a.pos),
+        };
         Ok(appended.into_iter().map(view).collect())
     }
 

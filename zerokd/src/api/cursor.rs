@@ -15,7 +15,10 @@ pub(super) fn parse(parameter: &str, cursor: &str, generation: &str) -> Result<O
     let malformed = || ApiError::invalid(parameter, "is no cursor: use 0, or one that the daemon gave");
     let (theirs, n) = cursor.split_once('.').ok_or_else(malformed)?;
     let n: u64 = n.parse().map_err(|_| malformed())?;
-    if theirs.len() != generation.len() || !theirs.bytes().all(|b| b.is_ascii_hexdigit()) || i64::try_from(n).is_err() {
+    if theirs.len() != generation.len()
+        || !theirs.bytes().all(|b| b.is_ascii_hexdigit())
+        || i64::try_from(n).is_err()
+    {
         return Err(malformed());
     }
     Ok((theirs == generation).then_some(n))
@@ -24,7 +27,10 @@ pub(super) fn parse(parameter: &str, cursor: &str, generation: &str) -> Result<O
 /// Reads a cursor of the log.
 pub(super) fn parse_log(parameter: &str, cursor: &str, generation: &str) -> Result<u64, ApiError> {
     parse(parameter, cursor, generation)?.ok_or_else(|| {
-        ApiError::new(ErrorKind::CursorReset, format!("{parameter}: the cursor belongs to an earlier database"))
+        ApiError::new(
+            ErrorKind::CursorReset,
+            format!("{parameter}: the cursor belongs to an earlier database"),
+        )
     })
 }
 
@@ -37,8 +43,13 @@ mod tests {
         assert_eq!(parse("after", &text("0a0b", 7), "0a0b").unwrap(), Some(7));
         assert_eq!(parse("after", "0", "0a0b").unwrap(), Some(0));
         assert_eq!(parse("after", "ffff.7", "0a0b").unwrap(), None);
-        for garbage in ["", "7", "0a0b", "0a0b.", "0a0b.x", "0a0b.-1", "0a0b.99999999999999999999", "zzzz.1"] {
-            assert_eq!(parse("after", garbage, "0a0b").unwrap_err().kind, ErrorKind::InvalidArgument, "{garbage}");
+        for garbage in ["", "7", "0a0b", "0a0b.", "0a0b.x", "0a0b.-1", "0a0b.99999999999999999999", "zzzz.1"]
+        {
+            assert_eq!(
+                parse("after", garbage, "0a0b").unwrap_err().kind,
+                ErrorKind::InvalidArgument,
+                "{garbage}"
+            );
         }
         assert_eq!(parse_log("after", "ffff.7", "0a0b").unwrap_err().kind, ErrorKind::CursorReset);
     }

@@ -56,11 +56,19 @@ impl Api {
 
 fn quarantine(reason: &str, count: u64) -> Problem {
     let (what, hint) = match reason {
-        "no_key" => ("wait for a key that this device does not have yet", "it comes with the group's next statement"),
+        "no_key" => {
+            ("wait for a key that this device does not have yet", "it comes with the group's next statement")
+        }
         "not_member" => ("are by a device that is no member here", "zerokctl device list shows the members"),
         "altered" => ("were altered on the way", "a relay handed on what nobody pushed: do not trust it"),
-        "contradicts" => ("contradict what their author signed before", "a device was cloned or restored: look at zerokctl device list"),
-        _ => ("hold no valid entries", "their author runs a broken or hostile program: look at zerokctl device list"),
+        "contradicts" => (
+            "contradict what their author signed before",
+            "a device was cloned or restored: look at zerokctl device list",
+        ),
+        _ => (
+            "hold no valid entries",
+            "their author runs a broken or hostile program: look at zerokctl device list",
+        ),
     };
     let text = format!("{count} blobs {what}; they are kept and not applied");
     Problem { code: format!("quarantine_{reason}"), text, hint: hint.into() }

@@ -32,7 +32,9 @@ impl From<GroupError> for ApiError {
         };
         let text = error.to_string();
         match error {
-            GroupError::Already => Self::new(kind, text).hint("zerokctl group list shows the groups of this device"),
+            GroupError::Already => {
+                Self::new(kind, text).hint("zerokctl group list shows the groups of this device")
+            }
             _ => Self::new(kind, text),
         }
     }

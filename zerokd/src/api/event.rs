@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jsonrpsee::core::{SubscriptionResult, async_trait, to_json_raw_value};
 use jsonrpsee::PendingSubscriptionSink;
+use jsonrpsee::core::{SubscriptionResult, async_trait, to_json_raw_value};
 use zerok_client::api::EventLogServer;
 use zerok_client::types::{Event as View, EventBatch, EventPage};
 use zerok_client::{ApiError, MAX_PAGE, MAX_WAIT_MS};
@@ -22,11 +22,17 @@ impl EventLogServer for Api {
         let mut last = self.context.events.last();
         let end = *last.borrow_and_update();
         if limit == Some(0) {
-            return Ok(EventPage { events: Vec::new(), next: self.event_cursor(end), has_more: false, missed: false });
+            return Ok(EventPage {
+                events: Vec::new(),
+                next: self.event_cursor(end),
+                has_more: false,
+                missed: false,
+            });
         }
         let (mut after, foreign) = self.event_after(after.as_deref())?;
         let limit = usize::try_from(limit.unwrap_or(MAX_PAGE).min(MAX_PAGE)).unwrap_or(usize::MAX);
-        let deadline = tokio::time::Instant::now() + Duration::from_millis(wait_ms.unwrap_or(0).min(MAX_WAIT_MS));
+        let deadline =
+            tokio::time::Instant::now() + Duration::from_millis(wait_ms.unwrap_or(0).min(MAX_WAIT_MS));
         loop {
             let page = self.context.events.since(after, limit);
             let waited = tokio::time::Instant::now() >= deadline;
@@ -50,7 +56,11 @@ impl EventLogServer for Api {
         }
     }
 
-    async fn events_subscribe(&self, pending: PendingSubscriptionSink, after: Option<String>) -> SubscriptionResult {
+    async fn events_subscribe(
+        &self,
+        pending: PendingSubscriptionSink,
+        after: Option<String>,
+    ) -> SubscriptionResult {
         let mut last = self.context.events.last();
         let (mut after, mut missed) = match after.as_deref().map(|after| self.event_after(Some(after))) {
             None => (*last.borrow_and_update(), false),

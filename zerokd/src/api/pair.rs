@@ -61,9 +61,16 @@ impl PairingServer for Api {
         // Its names arrive with the group's data; until then what the inviter said holds.
         group.name = joined.name;
         let members = self.devices(&joined.group)?;
-        let inviter = joined.group.standing().roster.members().get(&self.context.keys.id()).map(|m| m.added_by.to_hex());
+        let inviter = joined
+            .group
+            .standing()
+            .roster
+            .members()
+            .get(&self.context.keys.id())
+            .map(|m| m.added_by.to_hex());
         let named = |device: zerok_client::types::Device| {
-            let name = if Some(&device.id) == inviter.as_ref() { joined.inviter.clone() } else { device.name };
+            let name =
+                if Some(&device.id) == inviter.as_ref() { joined.inviter.clone() } else { device.name };
             DeviceName { id: device.id, name }
         };
         Ok(Joined { group, members: members.into_iter().map(named).collect() })
@@ -77,4 +84,3 @@ impl PairingServer for Api {
         Ok(Done {})
     }
 }
-

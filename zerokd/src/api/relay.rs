@@ -26,13 +26,18 @@ impl RelaysServer for Api {
             return Err(ApiError::invalid("address", why));
         }
         let stored = address.clone();
-        self.context.store.write(move |c| relays::put(c, &stored, clock::now_ms())).await.map_err(|e: StoreError| e)?;
+        self.context
+            .store
+            .write(move |c| relays::put(c, &stored, clock::now_ms()))
+            .await
+            .map_err(|e: StoreError| e)?;
         self.context.links.nudge();
         Ok(self.relay(&address))
     }
 
     async fn relay_remove(&self, relay: String, _group: Option<String>) -> Result<Done, ApiError> {
-        let unknown = || ApiError::invalid("relay", "no relay with that id").hint("zerokctl relay list shows the ids");
+        let unknown =
+            || ApiError::invalid("relay", "no relay with that id").hint("zerokctl relay list shows the ids");
         let known = self.context.store.read_blocking(relays::all)?;
         let fitting: Vec<_> = known.iter().filter(|k| k.address.id.to_hex().starts_with(&relay)).collect();
         let id = match fitting[..] {
@@ -40,7 +45,8 @@ impl RelaysServer for Api {
             _ => return Err(unknown()),
         };
         self.embedded.forget(&self.context, &id).await?;
-        let removed = self.context.store.write(move |c| relays::remove(c, &id)).await.map_err(|e: StoreError| e)?;
+        let removed =
+            self.context.store.write(move |c| relays::remove(c, &id)).await.map_err(|e: StoreError| e)?;
         if removed { Ok(Done {}) } else { Err(unknown()) }
     }
 
@@ -97,8 +103,12 @@ impl Api {
         let broken = |view: &LinkView| match view.state {
             LinkState::Waiting | LinkState::Stopped => Some(Problem {
                 code: "relay_unreachable".into(),
-                text: format!("a relay is not connected: {}", view.error.as_deref().unwrap_or("no answer yet")),
-                hint: "what is pushed is kept here and sent later; zerokctl relay list shows the relays".into(),
+                text: format!(
+                    "a relay is not connected: {}",
+                    view.error.as_deref().unwrap_or("no answer yet")
+                ),
+                hint: "what is pushed is kept here and sent later; zerokctl relay list shows the relays"
+                    .into(),
             }),
             LinkState::Connecting | LinkState::Connected => None,
         };

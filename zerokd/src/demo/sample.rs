@@ -16,7 +16,8 @@ pub(super) fn write(root: &Path) -> io::Result<()> {
     fs::write(root.join("documents/Grüße an 'alle'.txt"), "Grüße! Äpfel, Öl und Übermut.\n".repeat(20))?;
     fs::write(root.join("documents/an empty file.txt"), "")?;
     for i in 0..SMALL {
-        let text = format!("Dear reader number {i},\nthis is a letter that only its owner's devices can read.\n");
+        let text =
+            format!("Dear reader number {i},\nthis is a letter that only its owner's devices can read.\n");
         fs::write(root.join(format!("documents/letters/letter-{i:03}.txt")), text.repeat(1 + i % 7))?;
     }
     fs::write(root.join("backup-script.sh"), "#!/bin/sh\necho 'nothing to run, nothing to fear'\n")?;

@@ -99,7 +99,12 @@ fn files(places: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     for place in places {
         if place.is_dir() {
             let below = tree::read(place)?.0;
-            files.extend(below.iter().filter(|(_, i)| matches!(i, Item::File { .. })).map(|(path, _)| place.join(path)));
+            files.extend(
+                below
+                    .iter()
+                    .filter(|(_, i)| matches!(i, Item::File { .. }))
+                    .map(|(path, _)| place.join(path)),
+            );
         } else {
             files.push(place.clone());
         }

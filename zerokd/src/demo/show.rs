@@ -11,7 +11,11 @@ pub(super) fn millis(time: Duration) -> f64 {
 }
 
 pub(super) fn ms(time: Duration) -> String {
-    if time < Duration::from_secs(1) { format!("{:.1} ms", millis(time)) } else { format!("{:.2} s", time.as_secs_f64()) }
+    if time < Duration::from_secs(1) {
+        format!("{:.1} ms", millis(time))
+    } else {
+        format!("{:.2} s", time.as_secs_f64())
+    }
 }
 
 pub(super) fn bytes(count: u64) -> String {
@@ -52,7 +56,8 @@ impl Items {
 }
 
 fn print(what: &str, data: &serde_json::Value) {
-    let text = |field: &str| data.get(field).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |field: &str| data.get(field).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     match what {
         kind::FOLDER_ITEM => {
             let size = data.get("bytes").and_then(serde_json::Value::as_u64).unwrap_or(0);

@@ -85,7 +85,12 @@ impl Delivery {
         }
     }
 
-    async fn take_in(&self, blobs: Vec<Blob>, bytes: usize, caught_up: Option<u64>) -> Result<(), StoreError> {
+    async fn take_in(
+        &self,
+        blobs: Vec<Blob>,
+        bytes: usize,
+        caught_up: Option<u64>,
+    ) -> Result<(), StoreError> {
         let cursor = caught_up.or_else(|| blobs.last().map(|blob| blob.cursor));
         let Some(cursor) = cursor else { return Ok(()) };
         let mut news = false;
@@ -100,7 +105,10 @@ impl Delivery {
             news = self.store(opened, cursor).await?;
         } else {
             let (relay, row) = (self.relay, self.group.row);
-            self.context.store.write(move |connection| relays::set_cursor(connection, relay, row, cursor)).await?;
+            self.context
+                .store
+                .write(move |connection| relays::set_cursor(connection, relay, row, cursor))
+                .await?;
         }
         drop(self.out.send(Ack { cursor }.into()).await);
         if bytes > 0 {
@@ -128,7 +136,11 @@ impl Delivery {
             .await?;
         if bad > 0 {
             tracing::warn!("{bad} blobs that a relay delivered were not taken");
-            self.context.events.emit("blob.quarantined", Some(self.group.id), serde_json::json!({ "count": bad }));
+            self.context.events.emit(
+                "blob.quarantined",
+                Some(self.group.id),
+                serde_json::json!({ "count": bad }),
+            );
         }
         Ok(news)
     }

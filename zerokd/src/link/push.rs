@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use zerok_core::{Want, bundle_blob_id, bundle_nonce, seal};
 use zerok_protocol::{BlobId, Code, DeviceId, Error, Hash, Message, Push};
 
-use super::session::SessionEnd;
+use super::end::SessionEnd;
 use crate::clock;
 use crate::context::Context;
 use crate::group::Group;
@@ -138,7 +138,11 @@ impl Pusher {
                 return Ok(());
             }
             let keys = self.context.keys.clone();
-            let cut = self.context.store.write(move |connection| log::cut_pending(connection, row, &keys, PAGE)).await?;
+            let cut = self
+                .context
+                .store
+                .write(move |connection| log::cut_pending(connection, row, &keys, PAGE))
+                .await?;
             if cut == 0 {
                 return Ok(());
             }
@@ -228,13 +232,15 @@ impl Pusher {
         let now = Instant::now();
         match error.code {
             Code::RateLimited => {
-                self.paused = Some(now + Duration::from_millis(error.retry_after_ms.unwrap_or(1000).min(60_000)));
+                self.paused =
+                    Some(now + Duration::from_millis(error.retry_after_ms.unwrap_or(1000).min(60_000)));
             }
             Code::StaleEpoch => self.paused = Some(now + Duration::from_secs(1)),
             Code::GroupQuotaExceeded => {
                 self.paused = Some(now + error.retry_after_ms.map_or(FULL, Duration::from_millis).min(FULL));
                 let text = "a relay has no room left for this group: what this device pushed waits here";
-                let hint = "another device must come online and fetch, or ask the relay's operator for more room";
+                let hint =
+                    "another device must come online and fetch, or ask the relay's operator for more room";
                 self.context.problems.set("relay_full", &self.group.id.to_hex(), text, hint);
             }
             Code::BlobConflict => self.salt += 1,

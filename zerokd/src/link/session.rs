@@ -1,32 +1,31 @@
 //! One group's session at one relay: admission, roster, pushing, delivery, signals.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iroh::endpoint::Connection;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use zerok_core::{Signal, Vector, Want, open_signal, seal_signal};
 use zerok_protocol::roster::Append;
 use zerok_protocol::{
-    CREDIT_DEFAULT, ChainId, Code, DeviceId, Error, GroupId, Head, Hello, Message, RosterAppend, RosterGet,
-    Subscribe, SubscribeMode, VERSION, Welcome,
+    CREDIT_DEFAULT, ChainId, Code, DeviceId, Error, GroupId, Head, Message, RosterAppend, RosterGet,
+    Subscribe, SubscribeMode,
 };
 
+use super::admit::{admit, parts, settle, statements_from};
+use super::end::SessionEnd;
 use super::push::Pusher;
 use super::{ChunkWant, OpenSession, OutSignal, deliver};
+use crate::clock;
 use crate::context::Context;
 use crate::group::Group;
-use crate::store::relays::{self, Progress, RelayRow, StoredRelay};
+use crate::store::relays::{self, RelayRow, StoredRelay};
 use crate::store::{StoreError, groups, log};
 use crate::wire::{self, WireError};
-use crate::clock;
 
-/// How long an answer may take during admission.
-const ANSWER: Duration = Duration::from_secs(10);
 /// A commit is told to the others after this time; several commits are told together.
 const VECTOR_SOON: Duration = Duration::from_millis(100);
 /// A vector is sent at least this often.
@@ -37,56 +36,6 @@ const WANT_AFTER: Duration = Duration::from_secs(1);
 const WANT_AGAIN: Duration = Duration::from_secs(10);
 /// `sent` is stored so much later than the acknowledgement; after a kill the repeat is answered as the first.
 const SAVE_SENT: Duration = Duration::from_millis(200);
-/// Statements in one ROSTER_APPEND, in bytes.
-const APPEND_BYTES: usize = 768 << 10;
-
-/// Why a session ended.
-pub(super) enum SessionEnd {
-    /// The connection, or what came over it, is of no use any more.
-    Lost(String),
-    /// The relay asks to come back later.
-    Busy {
-        /// When.
-        retry_after_ms: u64,
-        /// Its words.
-        text: String,
-    },
-    /// The relay does not serve this group.
-    Refused(String),
-}
-
-impl fmt::Display for SessionEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lost(text) | Self::Busy { text, .. } | Self::Refused(text) => f.write_str(text),
-        }
-    }
-}
-
-impl From<WireError> for SessionEnd {
-    fn from(error: WireError) -> Self {
-        Self::Lost(error.to_string())
-    }
-}
-
-impl From<StoreError> for SessionEnd {
-    fn from(error: StoreError) -> Self {
-        Self::Lost(error.to_string())
-    }
-}
-
-impl SessionEnd {
-    fn refusal(error: &Error) -> Self {
-        let text = format!("{}: {}", error.code, error.message);
-        match error.code {
-            Code::Unauthorized | Code::DeviceRevoked | Code::UnsupportedVersion => Self::Refused(text),
-            Code::RelayOverloaded | Code::RelayShuttingDown | Code::RateLimited => {
-                Self::Busy { retry_after_ms: error.retry_after_ms.unwrap_or(1000), text }
-            }
-            _ => Self::Lost(text),
-        }
-    }
-}
 
 /// Delivery streams on their way from the connection to the session whose subscription they serve.
 #[derive(Clone, Default)]
@@ -169,8 +118,12 @@ async fn open(
     let (registered, signals) = OpenSession::new(&context.links, row, &group);
     let stop = CancellationToken::new();
     let mut streams = deliveries.expect(group.id);
-    let subscribe =
-        Subscribe { req: 1, after_cursor: progress.cursor, mode: SubscribeMode::Blobs, credit: CREDIT_DEFAULT };
+    let subscribe = Subscribe {
+        req: 1,
+        after_cursor: progress.cursor,
+        mode: SubscribeMode::Blobs,
+        credit: CREDIT_DEFAULT,
+    };
     out.send(subscribe.into()).await.map_err(|_| WireError::Lost)?;
     let (told, delivered) = watch::channel(deliver::Delivered::default());
     let task = deliver::Delivery {
@@ -210,117 +163,6 @@ async fn open(
         _open: registered,
         _stop: stop.drop_guard(),
     })
-}
-
-/// HELLO until WELCOME; a relay that does not know the group gets the whole roster first.
-async fn admit(
-    context: &Context,
-    group: &Group,
-    out: &mpsc::Sender<Message>,
-    incoming: &mut Incoming,
-    last_cursor: u64,
-    token: Option<String>,
-) -> Result<Welcome, SessionEnd> {
-    let mut appended = false;
-    loop {
-        let head = group.standing().roster.head();
-        let hello = Hello { versions: vec![VERSION], group: group.id, head, last_cursor, token: token.clone() };
-        out.send(hello.into()).await.map_err(|_| WireError::Lost)?;
-        match answer(incoming).await? {
-            Message::Welcome(welcome) => return Ok(welcome),
-            Message::Error(error) if error.code == Code::UnknownGroup && !appended => {
-                appended = true;
-                let statements = statements_from(context, group, 0).await?;
-                for part in parts(statements) {
-                    let append = RosterAppend { req: 0, statements: part };
-                    out.send(append.into()).await.map_err(|_| WireError::Lost)?;
-                    match answer(incoming).await? {
-                        Message::RosterOk(_) => {}
-                        Message::Error(error) => return Err(SessionEnd::refusal(&error)),
-                        _ => return Err(WireError::Unexpected.into()),
-                    }
-                }
-            }
-            Message::Error(error) => return Err(SessionEnd::refusal(&error)),
-            _ => return Err(WireError::Unexpected.into()),
-        }
-    }
-}
-
-/// The next answer; what the relay says on its own account is passed over.
-async fn answer(incoming: &mut Incoming) -> Result<Message, WireError> {
-    let next = async {
-        loop {
-            match incoming.recv().await {
-                Some(Ok(Message::Presence(_) | Message::RosterNews(_) | Message::Signal(_))) => {}
-                Some(other) => return other,
-                None => return Err(WireError::Lost),
-            }
-        }
-    };
-    timeout(ANSWER, next).await.unwrap_or(Err(WireError::Timeout(ANSWER)))
-}
-
-async fn statements_from(context: &Context, group: &Group, from: u64) -> Result<Vec<Append>, StoreError> {
-    let row = group.row;
-    let stored = context.store.read(move |connection| groups::statements_from(connection, row, from)).await?;
-    Ok(stored)
-}
-
-/// Statements in parts that fit a frame.
-fn parts(statements: Vec<Append>) -> Vec<Vec<Append>> {
-    let (mut parts, mut part, mut size) = (Vec::new(), Vec::new(), 0);
-    for append in statements {
-        let envelopes: usize = append.envelopes.iter().map(|e| e.enc.len() + e.ciphertext.len() + 64).sum();
-        let length = append.statement.bytes.len() + envelopes + 1024;
-        if size + length > APPEND_BYTES && !part.is_empty() {
-            parts.push(std::mem::take(&mut part));
-            size = 0;
-        }
-        size += length;
-        part.push(append);
-    }
-    parts.push(part);
-    parts
-}
-
-/// Where to go on from. A relay that lost its log, or is another one now, starts again: its stream from 0, and own
-/// bundles above what every other member is known to hold.
-async fn settle(
-    context: &Context,
-    relay: RelayRow,
-    group: &Arc<Group>,
-    known: Option<Progress>,
-    welcome: &Welcome,
-) -> Result<Progress, SessionEnd> {
-    if let Some(progress) = known
-        && progress.log_id == welcome.log_id
-        && welcome.max_cursor >= progress.cursor
-    {
-        return Ok(progress);
-    }
-    let lost = known.is_some();
-    let sent = if lost { lowest_known(context, group) } else { 0 };
-    let progress = Progress { log_id: welcome.log_id, cursor: 0, sent };
-    let row = group.row;
-    context.store.write(move |connection| relays::set_progress(connection, relay, row, progress)).await?;
-    if lost {
-        tracing::warn!("a relay lost its log; this device refills it from bundle {}", sent + 1);
-        context.events.emit("relay.refilled", Some(group.id), serde_json::json!({ "from": sent + 1 }));
-    }
-    Ok(progress)
-}
-
-fn lowest_known(context: &Context, group: &Group) -> u64 {
-    let own = context.keys.id();
-    let peers = group.peers();
-    let roster = group.standing().roster;
-    let others = roster.counted().filter(|device| **device != own);
-    let known = others.map(|device| {
-        let held = peers.get(device).and_then(|(vector, _)| vector.get(&own, &group.chain));
-        held.map_or(0, |position| position.seq)
-    });
-    known.min().unwrap_or(0)
 }
 
 impl Session {
@@ -436,7 +278,12 @@ impl Session {
         let about = self.group.id.to_hex();
         if forked {
             let text = "a relay shows another history of the group's members than this device has";
-            self.context.problems.set("roster_fork", &about, text, "zerokctl device list shows the members here");
+            self.context.problems.set(
+                "roster_fork",
+                &about,
+                text,
+                "zerokctl device list shows the members here",
+            );
             return Ok(());
         }
         self.context.problems.clear("roster_fork", &about);
@@ -469,7 +316,12 @@ impl Session {
             Err(error) => {
                 tracing::warn!("a roster statement was refused: {error}");
                 let text = format!("a relay offers a member list that does not hold: {error}");
-                self.context.problems.set("roster_invalid", &about, text, "do not trust this relay; add another");
+                self.context.problems.set(
+                    "roster_invalid",
+                    &about,
+                    text,
+                    "do not trust this relay; add another",
+                );
             }
         }
         for device in self.group.standing().roster.members().keys().filter(|d| !before.is_member(d)) {
@@ -481,7 +333,8 @@ impl Session {
     async fn send_signal(&self, recipient: Option<DeviceId>, signal: &Signal) -> Result<(), SessionEnd> {
         let (epoch, keys) = self.group.current();
         let nonce = clock::random();
-        let payload = seal_signal(&self.context.keys, &keys, self.group.id, epoch, nonce, clock::now_ms(), signal);
+        let payload =
+            seal_signal(&self.context.keys, &keys, self.group.id, epoch, nonce, clock::now_ms(), signal);
         let message = zerok_protocol::Signal { recipient, sender: None, payload };
         Ok(self.out.send(message.into()).await.map_err(|_| WireError::Lost)?)
     }
@@ -551,7 +404,8 @@ impl Session {
     fn remember_peer(&self, device: DeviceId, vector: Vector) {
         let (store, row) = (self.context.store.clone(), self.group.row);
         self.context.tracker.spawn(async move {
-            let stored = store.write(move |c| groups::put_peer(c, row, &device, &vector, clock::now_ms())).await;
+            let stored =
+                store.write(move |c| groups::put_peer(c, row, &device, &vector, clock::now_ms())).await;
             if let Err(error) = stored {
                 tracing::warn!("a member's vector was not stored: {error}");
             }

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use zerok_core::{Action, Event, Link};
 use zerok_protocol::{GroupId, Message};
 
-use super::session::{self, SessionEnd};
+use super::end::SessionEnd;
+use super::session;
 use super::{LinkState, LinkView};
 use crate::context::Context;
 use crate::group::Group;
@@ -144,7 +145,12 @@ fn lost(context: &Context, relay: &StoredRelay, error: &str) {
 }
 
 /// Serves the sessions of all groups until the connection ends.
-async fn serve(context: &Context, relay: &StoredRelay, connection: &Connection, stop: &CancellationToken) -> Event {
+async fn serve(
+    context: &Context,
+    relay: &StoredRelay,
+    connection: &Connection,
+    stop: &CancellationToken,
+) -> Event {
     let deliveries = session::Deliveries::default();
     let local = stop.child_token();
     let _cancel = local.clone().drop_guard();
@@ -195,7 +201,12 @@ async fn serve(context: &Context, relay: &StoredRelay, connection: &Connection, 
 }
 
 /// Hands each delivery stream to the session whose subscription it serves.
-async fn route(connection: Connection, deliveries: session::Deliveries, context: Context, stop: CancellationToken) {
+async fn route(
+    connection: Connection,
+    deliveries: session::Deliveries,
+    context: Context,
+    stop: CancellationToken,
+) {
     loop {
         let mut stream = tokio::select! {
             accepted = connection.accept_uni() => match accepted {

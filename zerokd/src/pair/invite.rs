@@ -12,9 +12,9 @@ use super::PairError;
 use super::mailbox::Mailbox;
 use crate::context::Context;
 use crate::group::Group;
+use crate::store::StoreError;
 use crate::store::invites::{self, StoredInvite};
 use crate::store::relays::{self, RelayRow};
-use crate::store::StoreError;
 use crate::{clock, names};
 
 /// How long `pair.create` waits for a relay to be connected.
@@ -30,12 +30,14 @@ pub(crate) struct Created {
     pub row: i64,
     /// When it dies, Unix ms.
     pub expires: u64,
-    /// Its mailbox.
-    pub mailbox: MailboxId,
 }
 
 /// Makes an invite, opens its mailbox and leaves a task with it.
-pub(crate) async fn create(context: &Context, group: &Arc<Group>, ttl: Duration) -> Result<Created, PairError> {
+pub(crate) async fn create(
+    context: &Context,
+    group: &Arc<Group>,
+    ttl: Duration,
+) -> Result<Created, PairError> {
     let (relay, connection) = connected(context, group, None, Instant::now() + CONNECTED_WITHIN).await?;
     let address = context.store.read(relays::all).await?;
     let address = address.into_iter().find(|r| r.row == relay).ok_or(PairError::NoRelay)?.address;
@@ -50,10 +52,14 @@ pub(crate) async fn create(context: &Context, group: &Arc<Group>, ttl: Duration)
     mailbox.open(seconds_left(expires)).await?;
     let (grp, text) = (group.row, invite.to_text());
     let stored = text.clone();
-    let row = context.store.write(move |c| invites::put(c, grp, relay, &stored, expires)).await.map_err(|e: StoreError| e)?;
+    let row = context
+        .store
+        .write(move |c| invites::put(c, grp, relay, &stored, expires))
+        .await
+        .map_err(|e: StoreError| e)?;
     let kept = StoredInvite { row, grp, relay, invite: text.clone(), expires, joiner: None };
     context.tracker.spawn(keep(context.clone(), group.clone(), kept));
-    Ok(Created { text, row, expires, mailbox: invite.mailbox })
+    Ok(Created { text, row, expires })
 }
 
 /// Goes on with the invites that were open when the daemon stopped.
@@ -108,7 +114,10 @@ async fn connected(
             return Err(PairError::NoRelay);
         }
         if timeout_at(until, changed.changed()).await.is_err() {
-            let why = views.iter().find_map(|view| view.error.clone()).unwrap_or_else(|| "not connected yet".into());
+            let why = views
+                .iter()
+                .find_map(|view| view.error.clone())
+                .unwrap_or_else(|| "not connected yet".into());
             return Err(PairError::Unreachable(format!("no relay is connected: {why}")));
         }
     }
@@ -215,7 +224,10 @@ async fn decide(
         context.store.write(move |connection| invites::decide(connection, row, &bytes, &name)).await?
     } else {
         let append = add(context, group, &request);
-        context.groups.issue(group, append, move |connection| invites::decide(connection, row, &bytes, &name)).await?
+        context
+            .groups
+            .issue(group, append, move |connection| invites::decide(connection, row, &bytes, &name))
+            .await?
     };
     if decided {
         stored.joiner = Some(joiner);
@@ -263,7 +275,11 @@ async fn grant(
         .store
         .read(move |connection| {
             let relays = relays::all(connection)?.iter().map(|relay| relay.address.expose()).collect();
-            Ok::<(Vec<String>, _, _), StoreError>((relays, names::own(connection)?, names::read(connection, row)?.1))
+            Ok::<(Vec<String>, _, _), StoreError>((
+                relays,
+                names::own(connection)?,
+                names::read(connection, row)?.1,
+            ))
         })
         .await?;
     let grant = Grant {

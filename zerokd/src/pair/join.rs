@@ -83,12 +83,14 @@ async fn exchange(
 /// Fetches the roster as the member that this device now is.
 async fn roster(connection: &Connection, grant: &Grant) -> Result<Vec<Append>, PairError> {
     let (mut send, mut receive) = connection.open_bi().await.map_err(|_| WireError::Lost)?;
-    let hello = Hello { versions: vec![VERSION], group: grant.group, head: grant.head, last_cursor: 0, token: None };
+    let hello =
+        Hello { versions: vec![VERSION], group: grant.group, head: grant.head, last_cursor: 0, token: None };
     wire::write(&mut send, &hello.into()).await?;
     let mut statements: Vec<Append> = Vec::new();
     let mut head: Option<Head> = None;
     loop {
-        let message = timeout(ANSWER, wire::read(&mut receive)).await.map_err(|_| WireError::Timeout(ANSWER))??;
+        let message =
+            timeout(ANSWER, wire::read(&mut receive)).await.map_err(|_| WireError::Timeout(ANSWER))??;
         match message {
             Message::Welcome(_) => {}
             Message::RosterPage(page) => {
@@ -99,7 +101,9 @@ async fn roster(connection: &Connection, grant: &Grant) -> Result<Vec<Append>, P
                 statements.extend(page.statements);
             }
             Message::Error(error) if error.code == Code::UnknownGroup => return Err(PairError::Used),
-            Message::Error(error) => return Err(PairError::Refused(format!("{}: {}", error.code, error.message))),
+            Message::Error(error) => {
+                return Err(PairError::Refused(format!("{}: {}", error.code, error.message)));
+            }
             _ => continue, // presence and the like
         }
         let next = statements.len() as u64;

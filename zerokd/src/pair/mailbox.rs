@@ -5,9 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use iroh::endpoint::{Connection, RecvStream, SendStream};
 use tokio::time::timeout;
-use zerok_protocol::{
-    Code, MailboxClose, MailboxId, MailboxOpen, MailboxPut, MailboxTake, Message, Side,
-};
+use zerok_protocol::{Code, MailboxClose, MailboxId, MailboxOpen, MailboxPut, MailboxTake, Message, Side};
 
 use super::PairError;
 use crate::wire::{self, WireError};

@@ -9,7 +9,12 @@ use super::log::{self, Appended, GroupRow};
 const REMEMBERED_MS: u64 = 24 * 3600 * 1000;
 
 /// A consumer's offset in a channel, 0 at first.
-pub(crate) fn offset(connection: &Connection, grp: GroupRow, channel: &str, name: &str) -> Result<u64, StoreError> {
+pub(crate) fn offset(
+    connection: &Connection,
+    grp: GroupRow,
+    channel: &str,
+    name: &str,
+) -> Result<u64, StoreError> {
     let Some(channel) = log::channel_row(connection, grp, channel)? else { return Ok(0) };
     let mut find = connection.prepare_cached("SELECT pos FROM consumer WHERE channel = ?1 AND name = ?2")?;
     Ok(find.query_row(params![channel, name], |row| row.get(0)).optional()?.unwrap_or(0))
@@ -40,10 +45,11 @@ pub(crate) fn answered(
     key: &str,
     now_ms: u64,
 ) -> Result<Option<Appended>, StoreError> {
-    let mut find =
-        connection.prepare_cached("SELECT n, pos FROM idempotency WHERE grp = ?1 AND key = ?2 AND at > ?3")?;
+    let mut find = connection
+        .prepare_cached("SELECT n, pos FROM idempotency WHERE grp = ?1 AND key = ?2 AND at > ?3")?;
     let since = now_ms.saturating_sub(REMEMBERED_MS);
-    let found = find.query_row(params![grp, key, since], |row| Ok(Appended { n: row.get(0)?, pos: row.get(1)? }));
+    let found =
+        find.query_row(params![grp, key, since], |row| Ok(Appended { n: row.get(0)?, pos: row.get(1)? }));
     Ok(found.optional()?)
 }
 
@@ -56,7 +62,9 @@ pub(crate) fn remember(
     now_ms: u64,
 ) -> Result<(), StoreError> {
     connection
-        .prepare_cached("INSERT OR REPLACE INTO idempotency(grp, key, n, pos, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .prepare_cached(
+            "INSERT OR REPLACE INTO idempotency(grp, key, n, pos, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
         .execute(params![grp, key, answer.n, answer.pos, now_ms])?;
     connection
         .prepare_cached(

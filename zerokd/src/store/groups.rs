@@ -80,7 +80,8 @@ pub(crate) fn all(connection: &Connection) -> Result<Vec<StoredGroup>, StoreErro
 }
 
 fn epochs(connection: &Connection, grp: GroupRow) -> Result<Vec<(EpochId, EpochSecret)>, StoreError> {
-    let mut find = connection.prepare_cached("SELECT number, tag, secret FROM epoch WHERE grp = ?1 ORDER BY number")?;
+    let mut find =
+        connection.prepare_cached("SELECT number, tag, secret FROM epoch WHERE grp = ?1 ORDER BY number")?;
     let rows = find.query_map([grp], |row| {
         let epoch = EpochId { number: row.get(0)?, tag: row.get::<_, i64>(1)?.cast_unsigned() };
         Ok((epoch, EpochSecret::from(row.get::<_, [u8; 32]>(2)?)))
@@ -89,8 +90,13 @@ fn epochs(connection: &Connection, grp: GroupRow) -> Result<Vec<(EpochId, EpochS
 }
 
 /// The roster's statements from a number on.
-pub(crate) fn statements_from(connection: &Connection, grp: GroupRow, from: u64) -> Result<Vec<Append>, StoreError> {
-    let mut find = connection.prepare_cached("SELECT append FROM statement WHERE grp = ?1 AND n >= ?2 ORDER BY n")?;
+pub(crate) fn statements_from(
+    connection: &Connection,
+    grp: GroupRow,
+    from: u64,
+) -> Result<Vec<Append>, StoreError> {
+    let mut find =
+        connection.prepare_cached("SELECT append FROM statement WHERE grp = ?1 AND n >= ?2 ORDER BY n")?;
     let mut rows = find.query(params![grp, from])?;
     let mut statements = Vec::new();
     while let Some(row) = rows.next()? {
@@ -106,7 +112,12 @@ fn pending(connection: &Connection, grp: GroupRow) -> Result<Option<Append>, Sto
 }
 
 /// Stores a statement of the roster; a pending one is settled by it.
-pub(crate) fn put_statement(connection: &Connection, grp: GroupRow, n: u64, append: &Append) -> Result<(), StoreError> {
+pub(crate) fn put_statement(
+    connection: &Connection,
+    grp: GroupRow,
+    n: u64,
+    append: &Append,
+) -> Result<(), StoreError> {
     connection
         .prepare_cached("INSERT INTO statement(grp, n, append) VALUES (?1, ?2, ?3)")?
         .execute(params![grp, n, encode(append)])?;
@@ -155,12 +166,16 @@ pub(crate) fn put_peer(
 }
 
 /// What the other members said they hold, and when.
-pub(crate) fn peers(connection: &Connection, grp: GroupRow) -> Result<Vec<(DeviceId, Vector, u64)>, StoreError> {
+pub(crate) fn peers(
+    connection: &Connection,
+    grp: GroupRow,
+) -> Result<Vec<(DeviceId, Vector, u64)>, StoreError> {
     let mut find = connection.prepare_cached("SELECT device, vector, at FROM peer WHERE grp = ?1")?;
     let mut rows = find.query([grp])?;
     let mut peers = Vec::new();
     while let Some(row) = rows.next()? {
-        let vector = Vector::from_bytes(&row.get::<_, Vec<u8>>(1)?).map_err(|_| StoreError::Damaged("a vector"))?;
+        let vector =
+            Vector::from_bytes(&row.get::<_, Vec<u8>>(1)?).map_err(|_| StoreError::Damaged("a vector"))?;
         peers.push((DeviceId(row.get(0)?), vector, row.get(2)?));
     }
     Ok(peers)
@@ -184,12 +199,15 @@ pub(crate) fn quarantine(
         )?
         .execute(params![grp, blob.as_bytes(), &payload[..], reason, now_ms])?;
     let held = |connection: &Connection| -> Result<u64, StoreError> {
-        let mut sum = connection.prepare_cached("SELECT COALESCE(SUM(length(payload)), 0) FROM quarantine WHERE grp = ?1")?;
+        let mut sum = connection
+            .prepare_cached("SELECT COALESCE(SUM(length(payload)), 0) FROM quarantine WHERE grp = ?1")?;
         Ok(sum.query_row([grp], |row| row.get(0))?)
     };
     while held(connection)? > QUARANTINE_BYTES {
         connection
-            .prepare_cached("DELETE FROM quarantine WHERE id = (SELECT MIN(id) FROM quarantine WHERE grp = ?1)")?
+            .prepare_cached(
+                "DELETE FROM quarantine WHERE id = (SELECT MIN(id) FROM quarantine WHERE grp = ?1)",
+            )?
             .execute([grp])?;
     }
     Ok(())
@@ -197,7 +215,8 @@ pub(crate) fn quarantine(
 
 /// How many blobs are in quarantine, by reason.
 pub(crate) fn quarantined(connection: &Connection, grp: GroupRow) -> Result<Vec<(String, u64)>, StoreError> {
-    let mut find = connection.prepare_cached("SELECT reason, COUNT(*) FROM quarantine WHERE grp = ?1 GROUP BY reason")?;
+    let mut find = connection
+        .prepare_cached("SELECT reason, COUNT(*) FROM quarantine WHERE grp = ?1 GROUP BY reason")?;
     Ok(find.query_map([grp], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
 }
 
@@ -207,8 +226,9 @@ pub(crate) fn take_quarantined(
     grp: GroupRow,
     reason: &str,
 ) -> Result<Vec<(BlobId, Bytes)>, StoreError> {
-    let mut find = connection
-        .prepare_cached("SELECT blob_id, payload FROM quarantine WHERE grp = ?1 AND reason = ?2 ORDER BY id")?;
+    let mut find = connection.prepare_cached(
+        "SELECT blob_id, payload FROM quarantine WHERE grp = ?1 AND reason = ?2 ORDER BY id",
+    )?;
     let rows = find.query_map(params![grp, reason], |row| {
         Ok((BlobId(row.get(0)?), Bytes::from(row.get::<_, Vec<u8>>(1)?)))
     })?;
@@ -216,7 +236,11 @@ pub(crate) fn take_quarantined(
 }
 
 /// Lets go of a blob that was opened after all.
-pub(crate) fn drop_quarantined(connection: &Connection, grp: GroupRow, blob: &BlobId) -> Result<(), StoreError> {
+pub(crate) fn drop_quarantined(
+    connection: &Connection,
+    grp: GroupRow,
+    blob: &BlobId,
+) -> Result<(), StoreError> {
     connection
         .prepare_cached("DELETE FROM quarantine WHERE grp = ?1 AND blob_id = ?2")?
         .execute(params![grp, blob.as_bytes()])?;

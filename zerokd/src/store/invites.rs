@@ -36,7 +36,9 @@ pub(crate) fn put(
     expires: u64,
 ) -> Result<i64, StoreError> {
     connection
-        .prepare_cached("INSERT INTO invite(grp, relay, invite, expires, state) VALUES (?1, ?2, ?3, ?4, 'open')")?
+        .prepare_cached(
+            "INSERT INTO invite(grp, relay, invite, expires, state) VALUES (?1, ?2, ?3, ?4, 'open')",
+        )?
         .execute(params![grp, relay, invite, expires])?;
     Ok(connection.last_insert_rowid())
 }
@@ -60,9 +62,16 @@ pub(crate) fn live(connection: &Connection) -> Result<Vec<StoredInvite>, StoreEr
 }
 
 /// Decides the joiner; false if the invite is no longer open.
-pub(crate) fn decide(connection: &Connection, row: i64, joiner: &[u8], name: &str) -> Result<bool, StoreError> {
+pub(crate) fn decide(
+    connection: &Connection,
+    row: i64,
+    joiner: &[u8],
+    name: &str,
+) -> Result<bool, StoreError> {
     let changed = connection
-        .prepare_cached("UPDATE invite SET state = 'granting', joiner = ?2, name = ?3 WHERE id = ?1 AND state = 'open'")?
+        .prepare_cached(
+            "UPDATE invite SET state = 'granting', joiner = ?2, name = ?3 WHERE id = ?1 AND state = 'open'",
+        )?
         .execute(params![row, joiner, name])?;
     Ok(changed == 1)
 }

@@ -16,7 +16,8 @@ mod take_in;
 pub(crate) use append::{Appended, NewEntry, append, tick};
 pub(crate) use cut::{cut_pending, cut_when_ready};
 pub(crate) use read::{
-    LogRow, bundles_of, channel_row, cut_at, last_entry, last_pos, latest_by_key, outbox, own_bundles, own_chain, own_position, read_after, vector,
+    LogRow, bundles_of, channel_row, cut_at, last_entry, last_pos, latest_by_key, outbox, own_bundles,
+    own_chain, own_position, read_after, vector,
 };
 pub(crate) use take_in::{TakenIn, take_in};
 
@@ -39,12 +40,16 @@ fn channel(connection: &Connection, grp: GroupRow, name: &str) -> Result<(i64, u
     if let Some(found) = found {
         return Ok(found);
     }
-    connection.prepare_cached("INSERT INTO channel(grp, name) VALUES (?1, ?2)")?.execute(params![grp, name])?;
+    connection
+        .prepare_cached("INSERT INTO channel(grp, name) VALUES (?1, ?2)")?
+        .execute(params![grp, name])?;
     Ok((connection.last_insert_rowid(), 1))
 }
 
 fn set_next(connection: &Connection, channel: i64, next: u64) -> Result<(), StoreError> {
-    connection.prepare_cached("UPDATE channel SET next = ?2 WHERE id = ?1")?.execute(params![channel, next])?;
+    connection
+        .prepare_cached("UPDATE channel SET next = ?2 WHERE id = ?1")?
+        .execute(params![channel, next])?;
     Ok(())
 }
 

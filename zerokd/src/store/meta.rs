@@ -25,7 +25,9 @@ pub(crate) fn get_text(connection: &Connection, key: &str) -> Result<Option<Stri
 /// Sets a key.
 pub(crate) fn set(connection: &Connection, key: &str, value: &[u8]) -> Result<(), StoreError> {
     connection
-        .prepare_cached("INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2")?
+        .prepare_cached(
+            "INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2",
+        )?
         .execute(params![key, value])?;
     Ok(())
 }

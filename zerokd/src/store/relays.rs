@@ -66,8 +66,8 @@ pub(crate) fn progress(
     relay: RelayRow,
     grp: GroupRow,
 ) -> Result<Option<Progress>, StoreError> {
-    let mut find =
-        connection.prepare_cached("SELECT log_id, cursor, sent FROM relay_grp WHERE relay = ?1 AND grp = ?2")?;
+    let mut find = connection
+        .prepare_cached("SELECT log_id, cursor, sent FROM relay_grp WHERE relay = ?1 AND grp = ?2")?;
     let found = find.query_row(params![relay, grp], |row| {
         Ok(Progress { log_id: LogId(row.get(0)?), cursor: row.get(1)?, sent: row.get(2)? })
     });
@@ -82,7 +82,9 @@ pub(crate) fn set_progress(
     progress: Progress,
 ) -> Result<(), StoreError> {
     connection
-        .prepare_cached("INSERT OR REPLACE INTO relay_grp(relay, grp, log_id, cursor, sent) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .prepare_cached(
+            "INSERT OR REPLACE INTO relay_grp(relay, grp, log_id, cursor, sent) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
         .execute(params![relay, grp, progress.log_id.as_bytes(), progress.cursor, progress.sent])?;
     Ok(())
 }
@@ -101,7 +103,12 @@ pub(crate) fn set_cursor(
 }
 
 /// Own bundles up to `sent` are durable at this relay.
-pub(crate) fn set_sent(connection: &Connection, relay: RelayRow, grp: GroupRow, sent: u64) -> Result<(), StoreError> {
+pub(crate) fn set_sent(
+    connection: &Connection,
+    relay: RelayRow,
+    grp: GroupRow,
+    sent: u64,
+) -> Result<(), StoreError> {
     connection
         .prepare_cached("UPDATE relay_grp SET sent = MAX(sent, ?3) WHERE relay = ?1 AND grp = ?2")?
         .execute(params![relay, grp, sent])?;

@@ -33,7 +33,9 @@ async fn device(seed: u8) -> Device {
     let epoch_id = Roster::genesis(&genesis.statement).unwrap().epoch();
     let own = (keys.id(), ChainId([seed; 16]));
     let grp = store
-        .write(move |c| groups::create(c, &group, &constant, &[genesis], &[(epoch_id, epoch)], (&own.0, &own.1), 1))
+        .write(move |c| {
+            groups::create(c, &group, &constant, &[genesis], &[(epoch_id, epoch)], (&own.0, &own.1), 1)
+        })
         .await
         .map_err(|e: StoreError| e)
         .unwrap();
@@ -41,7 +43,12 @@ async fn device(seed: u8) -> Device {
 }
 
 fn entry(channel: &str, body: &str) -> NewEntry {
-    NewEntry { channel: channel.into(), key: None, refs: vec![], body: Bytes::copy_from_slice(body.as_bytes()) }
+    NewEntry {
+        channel: channel.into(),
+        key: None,
+        refs: vec![],
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    }
 }
 
 impl Device {
@@ -53,11 +60,18 @@ impl Device {
 
     async fn cut(&self) -> usize {
         let (grp, keys) = (self.grp, self.keys.clone());
-        self.store.write(move |c| log::cut_pending(c, grp, &keys, usize::MAX)).await.map_err(|e: StoreError| e).unwrap()
+        self.store
+            .write(move |c| log::cut_pending(c, grp, &keys, usize::MAX))
+            .await
+            .map_err(|e: StoreError| e)
+            .unwrap()
     }
 
     fn bundles(&self) -> Vec<Bundle> {
-        let all = self.store.read_blocking(|c| log::own_bundles(c, self.grp, 0, 1000, usize::MAX)).map_err(|e: StoreError| e);
+        let all = self
+            .store
+            .read_blocking(|c| log::own_bundles(c, self.grp, 0, 1000, usize::MAX))
+            .map_err(|e: StoreError| e);
         all.unwrap().into_iter().map(|(_, _, bytes)| Bundle::parse(bytes).unwrap()).collect()
     }
 
@@ -180,7 +194,8 @@ async fn a_stored_bundle_is_given_out_with_the_same_bytes() {
     assert_eq!(a.bundles()[0].bytes, cut.bytes);
     let want = zerok_core::Want { device: a.keys.id(), chain: ChainId([1; 16]), from: 1, to: 9 };
     let mut budget = 1 << 20;
-    let found = a.store.read_blocking(|c| log::bundles_of(c, a.grp, &want, &mut budget)).map_err(|e: StoreError| e);
+    let found =
+        a.store.read_blocking(|c| log::bundles_of(c, a.grp, &want, &mut budget)).map_err(|e: StoreError| e);
     assert_eq!(found.unwrap(), [cut.bytes]);
 }
 
@@ -190,7 +205,9 @@ async fn the_same_idempotency_key_gives_the_first_answer() {
     let grp = a.grp;
     let answer = log::Appended { n: 4, pos: 2 };
     a.store.write(move |c| consumers::remember(c, grp, "key", answer, 1_000)).await.unwrap();
-    let at = |now| a.store.read_blocking(|c| consumers::answered(c, grp, "key", now)).map_err(|e: StoreError| e).unwrap();
+    let at = |now| {
+        a.store.read_blocking(|c| consumers::answered(c, grp, "key", now)).map_err(|e: StoreError| e).unwrap()
+    };
     assert_eq!(at(2_000), Some(answer));
     assert_eq!(at(1_000 + 24 * 3600 * 1000), None);
 }
@@ -201,7 +218,11 @@ async fn a_consumer_never_goes_back() {
     let grp = a.grp;
     a.append("c", "one").await;
     for pos in [3, 2] {
-        a.store.write(move |c| consumers::acknowledge(c, grp, "c", "app", pos)).await.map_err(|e: StoreError| e).unwrap();
+        a.store
+            .write(move |c| consumers::acknowledge(c, grp, "c", "app", pos))
+            .await
+            .map_err(|e: StoreError| e)
+            .unwrap();
     }
     let offset = a.store.read_blocking(|c| consumers::offset(c, grp, "c", "app")).map_err(|e: StoreError| e);
     assert_eq!(offset.unwrap(), 3);

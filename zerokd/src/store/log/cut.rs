@@ -11,12 +11,17 @@ use crate::store::effects::{self, CutBundle, Outgoing};
 
 /// At the end of each group of jobs: if a link would send at once and a job appended something, cut it now. So a lone
 /// push costs one fsync and no delay for company.
-pub(crate) fn cut_when_ready(connection: &Connection, keys: &DeviceKeys, links: &Outgoing) -> Result<(), StoreError> {
+pub(crate) fn cut_when_ready(
+    connection: &Connection,
+    keys: &DeviceKeys,
+    links: &Outgoing,
+) -> Result<(), StoreError> {
     if !links.ready() || !effects::has_outgoing() {
         return Ok(());
     }
-    let mut groups = connection
-        .prepare_cached("SELECT grp.id FROM grp JOIN chain ON chain.grp = grp.id WHERE own = 1 AND next_n - 1 > entries")?;
+    let mut groups = connection.prepare_cached(
+        "SELECT grp.id FROM grp JOIN chain ON chain.grp = grp.id WHERE own = 1 AND next_n - 1 > entries",
+    )?;
     let groups: Vec<GroupRow> = groups.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for grp in groups {
         cut_pending(connection, grp, keys, usize::MAX)?;
@@ -72,8 +77,8 @@ pub(crate) fn cut_pending(
 }
 
 fn next_entries(connection: &Connection, chain: i64, first: u64) -> Result<(Hlc, Vec<Bytes>), StoreError> {
-    let mut find =
-        connection.prepare_cached("SELECT bytes, hlc FROM entry WHERE chain = ?1 AND n >= ?2 ORDER BY n LIMIT ?3")?;
+    let mut find = connection
+        .prepare_cached("SELECT bytes, hlc FROM entry WHERE chain = ?1 AND n >= ?2 ORDER BY n LIMIT ?3")?;
     let mut rows = find.query(params![chain, first, MAX_BUNDLE_ENTRIES as u64])?;
     let (mut room, mut hlc, mut entries) = (Room::default(), Hlc(0), Vec::new());
     while let Some(row) = rows.next()? {

@@ -28,8 +28,9 @@ pub(crate) struct OwnChain {
 
 /// This device's own chain.
 pub(crate) fn own_chain(connection: &Connection, grp: GroupRow) -> Result<OwnChain, StoreError> {
-    let mut find = connection
-        .prepare_cached("SELECT id, chain, seq, hash, entries, next_n, hlc FROM chain WHERE grp = ?1 AND own = 1")?;
+    let mut find = connection.prepare_cached(
+        "SELECT id, chain, seq, hash, entries, next_n, hlc FROM chain WHERE grp = ?1 AND own = 1",
+    )?;
     Ok(find.query_row([grp], |row| {
         Ok(OwnChain {
             row: row.get(0)?,
@@ -82,7 +83,11 @@ fn log_row(row: &Row<'_>) -> Result<LogRow, StoreError> {
 }
 
 /// The row of a channel, if anything was ever written to it.
-pub(crate) fn channel_row(connection: &Connection, grp: GroupRow, name: &str) -> Result<Option<i64>, StoreError> {
+pub(crate) fn channel_row(
+    connection: &Connection,
+    grp: GroupRow,
+    name: &str,
+) -> Result<Option<i64>, StoreError> {
     let mut find = connection.prepare_cached("SELECT id FROM channel WHERE grp = ?1 AND name = ?2")?;
     Ok(find.query_row(params![grp, name], |row| row.get(0)).optional()?)
 }
@@ -148,9 +153,14 @@ pub(crate) fn latest_by_key(
 }
 
 /// The exact bytes of a stored bundle, pruned entries as such.
-pub(crate) fn bundle_bytes(connection: &Connection, chain: i64, seq: u64) -> Result<Option<(Hash, Bytes)>, StoreError> {
-    let mut find = connection
-        .prepare_cached("SELECT hash, header, signature, first, count FROM bundle WHERE chain = ?1 AND seq = ?2")?;
+pub(crate) fn bundle_bytes(
+    connection: &Connection,
+    chain: i64,
+    seq: u64,
+) -> Result<Option<(Hash, Bytes)>, StoreError> {
+    let mut find = connection.prepare_cached(
+        "SELECT hash, header, signature, first, count FROM bundle WHERE chain = ?1 AND seq = ?2",
+    )?;
     let found = find
         .query_row(params![chain, seq], |row| {
             Ok((
@@ -165,12 +175,14 @@ pub(crate) fn bundle_bytes(connection: &Connection, chain: i64, seq: u64) -> Res
     let Some((hash, header, signature, first, count)) = found else { return Ok(None) };
     let length = usize::try_from(count).map_err(|_| StoreError::Damaged("a bundle"))?;
     let mut entries: Vec<Option<Bytes>> = vec![None; length];
-    let mut find =
-        connection.prepare_cached("SELECT n, bytes FROM entry WHERE chain = ?1 AND n >= ?2 AND n < ?3 ORDER BY n")?;
+    let mut find = connection
+        .prepare_cached("SELECT n, bytes FROM entry WHERE chain = ?1 AND n >= ?2 AND n < ?3 ORDER BY n")?;
     let mut rows = find.query(params![chain, first, first + count])?;
     while let Some(row) = rows.next()? {
-        let at = usize::try_from(row.get::<_, u64>(0)? - first).map_err(|_| StoreError::Damaged("an entry"))?;
-        *entries.get_mut(at).ok_or(StoreError::Damaged("an entry"))? = Some(Bytes::from(row.get::<_, Vec<u8>>(1)?));
+        let at =
+            usize::try_from(row.get::<_, u64>(0)? - first).map_err(|_| StoreError::Damaged("an entry"))?;
+        *entries.get_mut(at).ok_or(StoreError::Damaged("an entry"))? =
+            Some(Bytes::from(row.get::<_, Vec<u8>>(1)?));
     }
     Ok(Some((Hash(hash), Bundle::assemble(&header, Signature(signature), &entries))))
 }
@@ -186,7 +198,8 @@ pub(crate) fn own_bundles(
     let own = own_chain(connection, grp)?;
     let (mut found, mut size) = (Vec::new(), 0);
     for seq in (after + 1..=own.seq).take(max) {
-        let (hash, bytes) = bundle_bytes(connection, own.row, seq)?.ok_or(StoreError::Damaged("the own chain"))?;
+        let (hash, bytes) =
+            bundle_bytes(connection, own.row, seq)?.ok_or(StoreError::Damaged("the own chain"))?;
         size += bytes.len();
         found.push((seq, hash, bytes));
         if size >= max_bytes {
@@ -203,7 +216,8 @@ pub(crate) fn bundles_of(
     want: &Want,
     budget: &mut usize,
 ) -> Result<Vec<Bytes>, StoreError> {
-    let mut find = connection.prepare_cached("SELECT id FROM chain WHERE grp = ?1 AND device = ?2 AND chain = ?3")?;
+    let mut find =
+        connection.prepare_cached("SELECT id FROM chain WHERE grp = ?1 AND device = ?2 AND chain = ?3")?;
     let chain: Option<i64> = find
         .query_row(params![grp, want.device.as_bytes(), want.chain.as_bytes()], |row| row.get(0))
         .optional()?;
@@ -218,7 +232,11 @@ pub(crate) fn bundles_of(
 }
 
 /// The own chain's position at a bundle; absent for bundle 0.
-pub(crate) fn own_position(connection: &Connection, grp: GroupRow, seq: u64) -> Result<Option<Position>, StoreError> {
+pub(crate) fn own_position(
+    connection: &Connection,
+    grp: GroupRow,
+    seq: u64,
+) -> Result<Option<Position>, StoreError> {
     let own = own_chain(connection, grp)?;
     let mut find = connection.prepare_cached("SELECT hash FROM bundle WHERE chain = ?1 AND seq = ?2")?;
     let hash: Option<[u8; 32]> = find.query_row(params![own.row, seq], |row| row.get(0)).optional()?;
@@ -244,7 +262,8 @@ pub(crate) fn outbox(connection: &Connection, grp: GroupRow) -> Result<u64, Stor
     let sent: u64 = connection
         .prepare_cached("SELECT COALESCE(MAX(sent), 0) FROM relay_grp WHERE grp = ?1")?
         .query_row([grp], |row| row.get(0))?;
-    let mut find = connection.prepare_cached("SELECT first + count - 1 FROM bundle WHERE chain = ?1 AND seq = ?2")?;
+    let mut find =
+        connection.prepare_cached("SELECT first + count - 1 FROM bundle WHERE chain = ?1 AND seq = ?2")?;
     let last: Option<u64> = find.query_row(params![own.row, sent], |row| row.get(0)).optional()?;
     Ok(own.next_n - 1 - last.unwrap_or(0).min(own.next_n - 1))
 }
@@ -252,7 +271,8 @@ pub(crate) fn outbox(connection: &Connection, grp: GroupRow) -> Result<u64, Stor
 /// The number of the last entry in the own chain's bundle `seq`; 0 before the first.
 pub(crate) fn last_entry(connection: &Connection, grp: GroupRow, seq: u64) -> Result<u64, StoreError> {
     let own = own_chain(connection, grp)?;
-    let mut find = connection.prepare_cached("SELECT first + count - 1 FROM bundle WHERE chain = ?1 AND seq = ?2")?;
+    let mut find =
+        connection.prepare_cached("SELECT first + count - 1 FROM bundle WHERE chain = ?1 AND seq = ?2")?;
     Ok(find.query_row(params![own.row, seq], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 

@@ -96,14 +96,25 @@ pub(crate) fn take_in(
 }
 
 /// Moves the chain's contiguous end over what was stored beyond the hole that is now closed, and releases it.
-fn advance(connection: &Connection, chain: i64, seq: u64, hash: Hash, entries: u64) -> Result<bool, StoreError> {
+fn advance(
+    connection: &Connection,
+    chain: i64,
+    seq: u64,
+    hash: Hash,
+    entries: u64,
+) -> Result<bool, StoreError> {
     let (mut seq, mut hash, mut last, mut released) = (seq, hash, entries, false);
-    let mut find =
-        connection.prepare_cached("SELECT hash, prev, first, count FROM bundle WHERE chain = ?1 AND seq = ?2")?;
+    let mut find = connection
+        .prepare_cached("SELECT hash, prev, first, count FROM bundle WHERE chain = ?1 AND seq = ?2")?;
     loop {
         let next = find
             .query_row(params![chain, seq + 1], |row| {
-                Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Option<[u8; 32]>>(1)?, row.get::<_, u64>(2)?, row.get::<_, u64>(3)?))
+                Ok((
+                    row.get::<_, [u8; 32]>(0)?,
+                    row.get::<_, Option<[u8; 32]>>(1)?,
+                    row.get::<_, u64>(2)?,
+                    row.get::<_, u64>(3)?,
+                ))
             })
             .optional()?;
         let Some((next_hash, prev, first, count)) = next else { break };
@@ -127,7 +138,9 @@ fn release(connection: &Connection, chain: i64, first: u64, last: u64) -> Result
     let mut place = connection.prepare_cached("UPDATE entry SET pos = ?2 WHERE id = ?1")?;
     let mut released = false;
     while let Some((entry, channel, next)) = find
-        .query_row(params![chain, first, last], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, u64>(2)?)))
+        .query_row(params![chain, first, last], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, u64>(2)?))
+        })
         .optional()?
     {
         place.execute(params![entry, next])?;
@@ -137,9 +150,15 @@ fn release(connection: &Connection, chain: i64, first: u64, last: u64) -> Result
     Ok(released)
 }
 
-fn chain(connection: &Connection, grp: GroupRow, device: &DeviceId, chain: &ChainId) -> Result<ChainRow, StoreError> {
-    let mut find = connection
-        .prepare_cached("SELECT id, own, seq, hash, entries FROM chain WHERE grp = ?1 AND device = ?2 AND chain = ?3")?;
+fn chain(
+    connection: &Connection,
+    grp: GroupRow,
+    device: &DeviceId,
+    chain: &ChainId,
+) -> Result<ChainRow, StoreError> {
+    let mut find = connection.prepare_cached(
+        "SELECT id, own, seq, hash, entries FROM chain WHERE grp = ?1 AND device = ?2 AND chain = ?3",
+    )?;
     let found = find
         .query_row(params![grp, device.as_bytes(), chain.as_bytes()], |row| {
             Ok(ChainRow {
