@@ -115,8 +115,14 @@ impl Folders {
 
     /// Stops every folder's thread and waits for it.
     pub(crate) async fn stop(&self) {
-        let running: Vec<Running> =
-            self.inner.running.lock().expect("nobody panics while holding it").drain().map(|(_, r)| r).collect();
+        let running: Vec<Running> = self
+            .inner
+            .running
+            .lock()
+            .expect("nobody panics while holding it")
+            .drain()
+            .map(|(_, r)| r)
+            .collect();
         for folder in &running {
             folder.inbox.stop();
         }
@@ -177,7 +183,8 @@ impl Folders {
             tracker: context.tracker.clone(),
             runtime: Handle::current(),
         };
-        let apart = Apart { folders: self.paths(Some(info.row)).unwrap_or_default(), daemon: self.own_directories() };
+        let apart =
+            Apart { folders: self.paths(Some(info.row)).unwrap_or_default(), daemon: self.own_directories() };
         let thread = context.tracker.spawn_blocking(move || keeper::keep(&spec, &path, &apart));
         let running = Running { inbox, live, grp: info.grp, thread };
         self.inner.running.lock().expect("nobody panics while holding it").insert(info.row, running);
@@ -221,8 +228,11 @@ impl Folders {
         };
         check_name(&name).map_err(|e| ApiError::invalid("name", e))?;
         if self.known(group.row)?.iter().any(|folder| folder.name == name) {
-            return Err(ApiError::new(ErrorKind::Conflict, "name: the group has a folder of that name already")
-                .hint("take that one: zerokctl folder join; or give this one another name: --name"));
+            return Err(ApiError::new(
+                ErrorKind::Conflict,
+                "name: the group has a folder of that name already",
+            )
+            .hint("take that one: zerokctl folder join; or give this one another name: --name"));
         }
         let id = FolderId::from(clock::random::<16>());
         let device = self.inner.context.keys.id();
@@ -245,7 +255,12 @@ impl Folders {
     ///
     /// # Errors
     /// There is no such folder, it is here already, or the directory may not be a folder.
-    pub(crate) async fn join(&self, group: Arc<Group>, folder: String, path: PathBuf) -> Result<Folder, ApiError> {
+    pub(crate) async fn join(
+        &self,
+        group: Arc<Group>,
+        folder: String,
+        path: PathBuf,
+    ) -> Result<Folder, ApiError> {
         self.in_one_step(move |folders| async move { folders.join_now(&group, &folder, &path).await }).await
     }
 
@@ -257,7 +272,9 @@ impl Folders {
         }
         if path.is_absolute() {
             let made = path.to_owned();
-            blocking(move || std::fs::create_dir_all(made)).await?.map_err(|e| ApiError::invalid("path", e))?;
+            blocking(move || std::fs::create_dir_all(made))
+                .await?
+                .map_err(|e| ApiError::invalid("path", e))?;
         }
         let path = self.allowed(path, Some(info.row)).await?;
         self.mark(&path, info.id).await?;
@@ -279,7 +296,10 @@ impl Folders {
     async fn remove_now(&self, group: &Group, folder: &str) -> Result<(), ApiError> {
         let info = self.find(group.row, folder)?;
         let Some(path) = info.path.clone() else {
-            return Err(ApiError::new(ErrorKind::UnknownFolder, "folder: it is not kept in step on this device"));
+            return Err(ApiError::new(
+                ErrorKind::UnknownFolder,
+                "folder: it is not kept in step on this device",
+            ));
         };
         let running = self.inner.running.lock().expect("nobody panics while holding it").remove(&info.row);
         if let Some(running) = running {
@@ -333,7 +353,9 @@ impl Folders {
             self.known(grp)?.into_iter().filter(|f| f.name == named || f.id.to_hex() == named).collect();
         match (fitting.len(), fitting.pop()) {
             (1, Some(folder)) => Ok(folder),
-            (_, None) => Err(ApiError::new(ErrorKind::UnknownFolder, "folder: there is none of that name or id")),
+            (_, None) => {
+                Err(ApiError::new(ErrorKind::UnknownFolder, "folder: there is none of that name or id"))
+            }
             (_, Some(last)) => {
                 let ids: Vec<String> = fitting.iter().chain([&last]).map(|f| f.id.to_hex()).collect();
                 let text = "several folders have that name";
@@ -374,7 +396,8 @@ impl Folders {
 
     async fn mark(&self, path: &Path, id: FolderId) -> Result<(), ApiError> {
         let (path, device) = (path.to_owned(), self.inner.context.keys.id());
-        let marked = blocking(move || Root::open(&path).and_then(|root| marker::write(&root, &id, &device))).await?;
+        let marked =
+            blocking(move || Root::open(&path).and_then(|root| marker::write(&root, &id, &device))).await?;
         marked.map_err(|e| ApiError::new(ErrorKind::Io, format!("path: {e}")))
     }
 
@@ -401,3 +424,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 fn stopping() -> ApiError {
     ApiError::new(ErrorKind::ShuttingDown, "the daemon is stopping")
 }
+
+#[cfg(test)]
+mod tests;

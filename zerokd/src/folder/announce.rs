@@ -7,9 +7,9 @@ use zerok_core::{FolderId, check_name};
 use zerok_protocol::DeviceId;
 
 use super::index::folders::{self, Announced};
+use crate::clock;
 use crate::store::log::{self, GroupRow, LogRow, NewEntry};
 use crate::store::{Store, StoreError};
-use crate::clock;
 
 const CHANNEL: &str = "$folders";
 const VERSION: u8 = 1;

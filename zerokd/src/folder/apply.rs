@@ -26,9 +26,9 @@ use super::contents::InTransaction;
 use super::disk_path::DiskPath;
 use super::elsewhere::Taken;
 use super::engine::{Engine, EngineError};
+use super::index::content;
 use super::index::intents::{self, Intent};
 use super::index::records::is_elided;
-use super::index::content;
 use super::place::{self, Placed};
 use super::root::{DirFd, Dirs, make_dir};
 use super::stage::{self, Batch, Look, sync_all};
@@ -99,13 +99,23 @@ impl Engine {
         let mut synced = Batch::default();
         let mut steps = Vec::with_capacity(batch.len());
         for (case, seen, apply) in batch {
-            let Some(record) = case.merged.as_ref().map(|m| m.record.clone()).or_else(|| gone(&case)) else { continue };
+            let Some(record) = case.merged.as_ref().map(|m| m.record.clone()).or_else(|| gone(&case)) else {
+                continue;
+            };
             let was = match seen.observed {
                 Observed::Present(state) => Some(state),
                 _ => None,
             };
             let mut step = Step {
-                case, record, apply, was, before: seen.stat, tmp: None, staged: None, store: None, result: None,
+                case,
+                record,
+                apply,
+                was,
+                before: seen.stat,
+                tmp: None,
+                staged: None,
+                store: None,
+                result: None,
             };
             let needs_content = !step.record.deleted && matches!(apply, Apply::Create | Apply::Replace);
             let staged = match &step.record.kind {
@@ -167,7 +177,8 @@ impl Engine {
                 Some(bytes) => bytes.clone(),
                 None => {
                     let grp = self.info.grp;
-                    let read = self.store.read_blocking(|connection| content::inline(connection, grp, source));
+                    let read =
+                        self.store.read_blocking(|connection| content::inline(connection, grp, source));
                     let read: Result<_, StoreError> = read;
                     read.ok().flatten().ok_or(io::ErrorKind::NotFound)?
                 }
@@ -241,7 +252,12 @@ impl Engine {
         }
     }
 
-    fn place(&self, dirs: &mut Dirs<'_>, step: &Step, touched: &mut BTreeSet<DiskPath>) -> io::Result<Outcome> {
+    fn place(
+        &self,
+        dirs: &mut Dirs<'_>,
+        step: &Step,
+        touched: &mut BTreeSet<DiskPath>,
+    ) -> io::Result<Outcome> {
         let at = &step.case.at;
         if step.apply == Apply::Metadata {
             return self.set_look(dirs, step);
@@ -359,7 +375,12 @@ impl Engine {
                 }
                 Some(Ok(Outcome::NotEmpty)) => {
                     let version = step.record.version.clone();
-                    notes.push(Note::Row(Box::new(row_of(&step.case, version, step.was.clone(), step.before))));
+                    notes.push(Note::Row(Box::new(row_of(
+                        &step.case,
+                        version,
+                        step.was.clone(),
+                        step.before,
+                    ))));
                 }
                 Some(Ok(Outcome::Changed)) | None => {
                     self.abandon(&step);
@@ -427,7 +448,10 @@ impl Step {
 
     /// Is it exchanged with what is there?
     fn exchanges(&self) -> bool {
-        self.apply == Apply::Replace && !self.makes_way() && !self.deletes() && self.record.kind != Kind::Directory
+        self.apply == Apply::Replace
+            && !self.makes_way()
+            && !self.deletes()
+            && self.record.kind != Kind::Directory
     }
 
     fn remove(&self, dirs: &mut Dirs<'_>) -> io::Result<Outcome> {
@@ -436,7 +460,9 @@ impl Step {
         if is_dir {
             return match place::remove_dir(dirs, at) {
                 Ok(()) => Ok(Outcome::Stands(None)),
-                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && self.deletes() => Ok(Outcome::NotEmpty),
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && self.deletes() => {
+                    Ok(Outcome::NotEmpty)
+                }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Outcome::Stands(None)),
                 Err(e) => Err(e),
             };

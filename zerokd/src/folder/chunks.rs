@@ -28,7 +28,8 @@ impl Contents for Chunks {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let rows = ingested.rows;
-        let store = move |connection: &rusqlite::Connection| rows.map_or(Ok(()), |rows| rows.insert(connection));
+        let store =
+            move |connection: &rusqlite::Connection| rows.map_or(Ok(()), |rows| rows.insert(connection));
         Ok(Ingested { content, store: Box::new(store) })
     }
 
@@ -36,7 +37,9 @@ impl Contents for Chunks {
         let (engine, group, content) = (self.content.clone(), self.group.clone(), content.clone());
         Box::pin(async move {
             match engine.fetch(&group, &content, staged).await {
-                Ok(rows) => Ok(Box::new(move |connection: &rusqlite::Connection| rows.insert(connection)) as _),
+                Ok(rows) => {
+                    Ok(Box::new(move |connection: &rusqlite::Connection| rows.insert(connection)) as _)
+                }
                 Err(e) if e.is_final() => Err(Unfetched::Wrong),
                 Err(FetchError::Io(e)) => Err(Unfetched::Io(e)),
                 Err(FetchError::Stopped) => Err(Unfetched::Stopping),

@@ -18,7 +18,7 @@ use super::apply::ProblemPaths;
 use super::contents::Contents;
 use super::disk_path::DiskPath;
 use super::elsewhere::{Done, Elsewhere, Staged};
-use super::ignore::{self, Ignores};
+use super::ignore::Ignores;
 use super::inbox::{Inbox, Mail};
 use super::index::folders::{self, FolderInfo};
 use super::index::problems::{self, FolderProblem};
@@ -206,7 +206,7 @@ impl Engine {
     }
 
     /// Does a piece of everything that there is to do; false if there was nothing.
-    fn turn(&mut self, mail: Mail) -> Result<bool, EngineError> {
+    pub(crate) fn turn(&mut self, mail: Mail) -> Result<bool, EngineError> {
         let now = Instant::now();
         if mail.rescan || now >= self.rescan_at {
             self.begin_scan()?;
@@ -239,9 +239,8 @@ impl Engine {
     /// Takes in a page of records; false if there are none.
     fn read_log(&mut self) -> Result<bool, EngineError> {
         let (grp, channel, read) = (self.info.grp, self.info.id.channel(), self.read);
-        let rows = self
-            .store
-            .read_blocking(|c| log::read_after(c, grp, &channel, read, PAGE_ROWS, PAGE_BYTES))?;
+        let rows =
+            self.store.read_blocking(|c| log::read_after(c, grp, &channel, read, PAGE_ROWS, PAGE_BYTES))?;
         let Some(last) = rows.last().map(|row| row.pos) else { return Ok(false) };
         let mut fresh = Fresh::new();
         let mut records = Vec::new();
@@ -285,7 +284,12 @@ impl Engine {
     /// A record that breaks the rules changes nothing and is reported.
     fn refuse(&mut self, why: &str) -> Result<(), EngineError> {
         let hint = "the device that sent it may be faulty or hostile";
-        self.tell_problem(trouble::problem("", "refused_record", format!("a record was refused: {why}"), hint))
+        self.tell_problem(trouble::problem(
+            "",
+            "refused_record",
+            format!("a record was refused: {why}"),
+            hint,
+        ))
     }
 
     /// Takes back work that was done elsewhere.
@@ -317,7 +321,8 @@ impl Engine {
                 }
             }
         }
-        items.extend(self.elsewhere.next().into_iter().map(|path| Item { listed: true, ..Item::found(path) }));
+        items
+            .extend(self.elsewhere.next().into_iter().map(|path| Item { listed: true, ..Item::found(path) }));
         self.log(Vec::new(), notes)?;
         self.work(items, &Fresh::new())?;
         Ok(true)
@@ -345,9 +350,6 @@ impl Engine {
         let mut dirs = Dirs::new(&root);
         for (path, whole) in due.paths {
             let Some(path) = relative(&root, &path) else { continue };
-            if path.name() == ignore::FILE {
-                self.rules_changed()?;
-            }
             if whole {
                 self.look_through(&mut dirs, &path, now);
             }
@@ -378,7 +380,7 @@ impl Engine {
     }
 
     /// An ignore file changed: what it froze may be free now, and the other way round.
-    fn rules_changed(&mut self) -> Result<(), EngineError> {
+    pub(crate) fn rules_changed(&mut self) -> Result<(), EngineError> {
         self.ignores.reload();
         let folder = self.info.row;
         self.store.write_blocking(move |connection| pending::add_untaken(connection, folder))?;
@@ -406,8 +408,7 @@ impl Engine {
         let root = self.root.clone();
         let mut dirs = Dirs::new(&root);
         let folder = self.info.row;
-        let mut ground =
-            Ground { store: &self.store, folder, dirs: &mut dirs, ignores: &mut self.ignores };
+        let mut ground = Ground { store: &self.store, folder, dirs: &mut dirs, ignores: &mut self.ignores };
         let Found { paths, problems } = scan.step(&mut ground)?;
         if !scan.is_done() {
             self.scan = Some(scan);

@@ -32,7 +32,8 @@ impl Live {
 
     /// It does something else now.
     pub(crate) fn set(&self, state: FolderState) {
-        let before = std::mem::replace(&mut *self.state.lock().expect("nobody panics while holding it"), state);
+        let before =
+            std::mem::replace(&mut *self.state.lock().expect("nobody panics while holding it"), state);
         if before == state {
             return;
         }

@@ -25,7 +25,11 @@ pub(crate) struct Merged {
 }
 
 /// What stands at a path; `None` if there are no records of it.
-pub(crate) fn merged(connection: &Connection, folder: FolderRow, key: &str) -> Result<Option<Merged>, StoreError> {
+pub(crate) fn merged(
+    connection: &Connection,
+    folder: FolderRow,
+    key: &str,
+) -> Result<Option<Merged>, StoreError> {
     let held = records::of(connection, folder, key)?;
     if held.is_empty() {
         return Ok(None);
@@ -45,12 +49,14 @@ fn settle(held: &[Stored], live: bool, key: &str) -> Option<Merged> {
     }
     let Resolution { keeper, copies } = resolve(held.iter().map(|h| h.record.clone()), live)?;
     let same = |record: &Record| {
-        held.iter().find(|h| h.record.by == record.by && h.record.hlc == record.hlc && h.record.same_content(record))
+        held.iter()
+            .find(|h| h.record.by == record.by && h.record.hlc == record.hlc && h.record.same_content(record))
     };
     // An implied directory has no record of its own and no contents to fetch.
     let source = same(&keeper).or(held.first())?.source;
     let copies = copies.into_iter().filter_map(|record| {
-        let source = held.iter().find(|h| h.record.version == record.version && h.record.by == record.by)?.source;
+        let source =
+            held.iter().find(|h| h.record.version == record.version && h.record.by == record.by)?.source;
         Some(Stored { record, source, origin: Some(key.to_owned()) })
     });
     Some(Merged { record: keeper, source, copies: copies.collect() })
@@ -91,7 +97,8 @@ impl<'c> Merge<'c> {
         let new = Stored { record: elide(record), source, origin: None };
         let key = record.path.key();
         let mut held = records::of(self.connection, self.folder, key)?;
-        let older = |h: &Stored| h.origin.is_none() && record.version.relation(&h.record.version) == Relation::Newer;
+        let older =
+            |h: &Stored| h.origin.is_none() && record.version.relation(&h.record.version) == Relation::Newer;
         let newer = |h: &Stored| {
             h.record == new.record || h.record.version.relation(&record.version) == Relation::Newer
         };

@@ -177,7 +177,10 @@ mod tests {
         write(f.dir.path(), "a", "edited");
         let (mut dirs, path) = (Dirs::new(&f.root), DiskPath::parse(b"a").unwrap());
         assert_eq!(replace(&mut dirs, &f.stage, "t", &path, 0, |s| s.size == 3).unwrap(), Placed::Changed);
-        assert_eq!((read(f.dir.path(), "a"), read(f.dir.path(), ".zerok/tmp/t")), ("edited".into(), "new".into()));
+        assert_eq!(
+            (read(f.dir.path(), "a"), read(f.dir.path(), ".zerok/tmp/t")),
+            ("edited".into(), "new".into())
+        );
         assert_eq!(remove(&mut dirs, &path, 0, |s| s.size == 3).unwrap(), Placed::Changed);
         assert_eq!(read(f.dir.path(), "a"), "edited");
     }

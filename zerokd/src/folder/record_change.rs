@@ -120,12 +120,15 @@ impl Engine {
     /// Chunks that hold these contents already: of the path's own record, or of another path's (a move or a copy).
     fn chunked_already(&self, case: &Case, state: &DiskState) -> Option<ContentRef> {
         let holds = |record: &Record| match &record.content {
-            Content::Chunked(known) if Some(known.hash) == state.hash && !is_elided(record) => Some(known.clone()),
+            Content::Chunked(known) if Some(known.hash) == state.hash && !is_elided(record) => {
+                Some(known.clone())
+            }
             _ => None,
         };
-        let here = case.merged.as_ref().and_then(|m| {
-            holds(&m.record).or_else(|| m.copies.iter().find_map(|copy| holds(&copy.record)))
-        });
+        let here = case
+            .merged
+            .as_ref()
+            .and_then(|m| holds(&m.record).or_else(|| m.copies.iter().find_map(|copy| holds(&copy.record))));
         here.or_else(|| {
             let hash = state.hash?;
             let folder = self.info.row;
@@ -274,7 +277,9 @@ impl<'c> Writer<'c> {
             self.rows.iter().map(|row| (row.path.key(), row)).collect();
         let (_, copies) = merge.finish(|key, merged| {
             let Some(row) = logged.get(key) else { return false };
-            merged.is_some_and(|m| m.record.version == row.row.version && m.record.deleted == row.row.state.is_none())
+            merged.is_some_and(|m| {
+                m.record.version == row.row.version && m.record.deleted == row.row.state.is_none()
+            })
         })?;
         // Own records need not be read back when nothing stands between them and what was read.
         let read = match (appended.first(), appended.last()) {

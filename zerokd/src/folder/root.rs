@@ -193,8 +193,14 @@ mod tests {
     fn a_fifo_is_refused_and_hangs_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("p");
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0)
-            .unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
         let root = Root::open(dir.path()).unwrap();
         let error = root.open_file(&mut Dirs::new(&root), &path("p")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

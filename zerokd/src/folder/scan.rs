@@ -168,7 +168,8 @@ impl Listing {
 
     fn page(&mut self, ground: &mut Ground<'_, '_>) -> Result<Page, StoreError> {
         let names: Vec<RelPath> = self.names.by_ref().take(PAGE).collect();
-        let to = if self.names.as_slice().is_empty() { None } else { names.last().map(|p| p.name().to_owned()) };
+        let to =
+            if self.names.as_slice().is_empty() { None } else { names.last().map(|p| p.name().to_owned()) };
         let parent = self.directory.as_ref().map_or("", RelPath::key);
         let known = ground.store.read_blocking(|connection| {
             rows::children(connection, ground.folder, parent, self.after.as_deref(), to.as_deref())
@@ -198,15 +199,25 @@ impl Page {
         self.changed.push(row.path);
     }
 
-    fn look(&mut self, ground: &mut Ground<'_, '_>, holders: &[DiskPath], path: RelPath, row: Option<PathRow>) {
+    fn look(
+        &mut self,
+        ground: &mut Ground<'_, '_>,
+        holders: &[DiskPath],
+        path: RelPath,
+        row: Option<PathRow>,
+    ) {
         let Ok(at) = DiskPath::of(&path) else { return };
-        let stat = at.split().map(|(parent, name)| ground.dirs.open(&parent).and_then(|d| Stat::of(&*d, name)));
+        let stat =
+            at.split().map(|(parent, name)| ground.dirs.open(&parent).and_then(|d| Stat::of(&*d, name)));
         let Some(Ok(Some(stat))) = stat else { return self.changed.push(path) };
         let is_dir = stat.kind == Kind::Directory;
         if ground.ignores.decide(ground.dirs, holders, &at, is_dir) {
             return;
         }
-        let was_dir = row.as_ref().and_then(|r| r.row.state.as_ref()).is_some_and(|s| s.kind == zerok_core::Kind::Directory);
+        let was_dir = row
+            .as_ref()
+            .and_then(|r| r.row.state.as_ref())
+            .is_some_and(|s| s.kind == zerok_core::Kind::Directory);
         if was_dir && !is_dir {
             self.gone.push(path.clone());
         }

@@ -81,7 +81,8 @@ impl Engine {
     }
 
     fn keep_as(&self, intent: &Intent, path: &str) -> Result<(), EngineError> {
-        let at = DiskPath::parse(OsStr::new(path).as_bytes()).map_err(|_| StoreError::Damaged("an intent"))?;
+        let at =
+            DiskPath::parse(OsStr::new(path).as_bytes()).map_err(|_| StoreError::Damaged("an intent"))?;
         self.keep_displaced(&intent.tmp, &at);
         Ok(())
     }

@@ -165,10 +165,8 @@ impl Batch {
 /// A modification time as the system wants it; the access time stays.
 pub(crate) fn times(mtime_ns: i64) -> Timestamps {
     let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
-    let modified = Timespec {
-        tv_sec: mtime_ns.div_euclid(1_000_000_000),
-        tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
-    };
+    let modified =
+        Timespec { tv_sec: mtime_ns.div_euclid(1_000_000_000), tv_nsec: mtime_ns.rem_euclid(1_000_000_000) };
     Timestamps { last_access: omit, last_modification: modified }
 }
 
@@ -223,7 +221,10 @@ mod tests {
         let (_dir, root) = stage();
         let stage = Stage::open(&root).unwrap();
         let look = Look { mtime_ns: -1_500_000_000, ..PLAIN };
-        assert_eq!(stage.write("a", b"", look, None, &mut Batch::default()).unwrap().mtime_ns, -1_500_000_000);
+        assert_eq!(
+            stage.write("a", b"", look, None, &mut Batch::default()).unwrap().mtime_ns,
+            -1_500_000_000
+        );
     }
 
     #[test]

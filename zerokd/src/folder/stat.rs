@@ -130,7 +130,8 @@ mod tests {
         let at = |n: &str| Stat::of(CWD, dir.path().join(n).as_os_str()).unwrap();
         std::fs::write(dir.path().join("f"), b"abc").unwrap();
         std::os::unix::fs::symlink("f", dir.path().join("l")).unwrap();
-        rustix::fs::mknodat(CWD, dir.path().join("p"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        rustix::fs::mknodat(CWD, dir.path().join("p"), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            .unwrap();
         rustix::fs::chmod(dir.path().join("f"), Mode::from_raw_mode(0o700)).unwrap();
         let file = at("f").unwrap();
         assert_eq!((file.kind, file.size, file.executable(), file.owner_only()), (Kind::File, 3, true, true));

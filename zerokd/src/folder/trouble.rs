@@ -10,18 +10,24 @@ use super::observe::Trouble;
 pub(crate) fn disk(key: &str, error: &io::Error) -> FolderProblem {
     use io::ErrorKind as E;
     let (code, text, hint) = match error.kind() {
-        E::PermissionDenied | E::ReadOnlyFilesystem => {
-            ("permission", "it may not be written here", "give yourself permission to write it and its directory")
-        }
+        E::PermissionDenied | E::ReadOnlyFilesystem => (
+            "permission",
+            "it may not be written here",
+            "give yourself permission to write it and its directory",
+        ),
         E::StorageFull | E::QuotaExceeded => ("disk_full", "the disk is full", "free space on the disk"),
         E::InvalidFilename | E::InvalidInput => {
             ("name", "this disk cannot hold its name", "rename it on the device that made it")
         }
-        E::NotADirectory => ("blocked", "something else stands where its directory should be", "move that away"),
-        E::AlreadyExists => ("blocked", "something else stands in its place", "move that away"),
-        _ if is_loop(error) => {
-            ("blocked", "a link stands where its directory should be", "move the link away; links are not followed")
+        E::NotADirectory => {
+            ("blocked", "something else stands where its directory should be", "move that away")
         }
+        E::AlreadyExists => ("blocked", "something else stands in its place", "move that away"),
+        _ if is_loop(error) => (
+            "blocked",
+            "a link stands where its directory should be",
+            "move the link away; links are not followed",
+        ),
         _ => return problem(key, "io", format!("the disk refuses: {}", error.kind()), "check the disk"),
     };
     problem(key, code, text.to_owned(), hint)

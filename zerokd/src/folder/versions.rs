@@ -25,7 +25,13 @@ pub(crate) struct Kept {
 ///
 /// # Errors
 /// The thing is gone (`NotFound`), or the rename is refused.
-pub(crate) fn keep(dirs: &Dirs<'_>, dir: &DirFd, from: &OsStr, path: &DiskPath, now_ms: u64) -> io::Result<Kept> {
+pub(crate) fn keep(
+    dirs: &Dirs<'_>,
+    dir: &DirFd,
+    from: &OsStr,
+    path: &DiskPath,
+    now_ms: u64,
+) -> io::Result<Kept> {
     let (parent, name) = path.split().ok_or(io::ErrorKind::InvalidInput)?;
     let mut into = dirs.root().own_dir("versions")?;
     for part in parent.names() {
@@ -143,7 +149,9 @@ fn prune_dir(dir: &OwnedFd, older_than_ns: i64, depth: u32) -> io::Result<u64> {
         let name = OsStr::from_bytes(&name);
         let Some(stat) = super::stat::Stat::of(dir, name)? else { continue };
         if stat.kind == Kind::Directory {
-            if depth < MAX_DEPTH && let Ok(below) = open_dir(dir, name) {
+            if depth < MAX_DEPTH
+                && let Ok(below) = open_dir(dir, name)
+            {
                 removed += prune_dir(&below, older_than_ns, depth + 1).unwrap_or(0);
             }
             let _ = rustix::fs::unlinkat(dir, name, rustix::fs::AtFlags::REMOVEDIR);

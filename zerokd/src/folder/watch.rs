@@ -173,15 +173,23 @@ impl Unwatched {
     pub(crate) fn explain(&self) -> (String, String) {
         match self {
             Self::Limit(Some(limit)) => (
-                format!("the system allows only {limit} file watches; the folder is looked through every 10 s instead"),
-                format!("raise the limit: sudo sysctl fs.inotify.max_user_watches={}", limit.saturating_mul(4)),
+                format!(
+                    "the system allows only {limit} file watches; the folder is looked through every 10 s instead"
+                ),
+                format!(
+                    "raise the limit: sudo sysctl fs.inotify.max_user_watches={}",
+                    limit.saturating_mul(4)
+                ),
             ),
             Self::Limit(None) => (
-                "the system allows no more file watches; the folder is looked through every 10 s instead".into(),
+                "the system allows no more file watches; the folder is looked through every 10 s instead"
+                    .into(),
                 "raise the system's limit on file watches".into(),
             ),
             Self::Failed(reason) => (
-                format!("file events cannot be had ({reason}); the folder is looked through every 10 s instead"),
+                format!(
+                    "file events cannot be had ({reason}); the folder is looked through every 10 s instead"
+                ),
                 "keep the folder on a local file system".into(),
             ),
         }

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use zerok_core::reconcile::{Action, Apply, DiskState, Observed, Row, reconcile};
 use zerok_core::{Kind, RelPath};
 
+use super::contents::Ingested;
 use super::disk_path::DiskPath;
 use super::elsewhere::{Staged, Taken};
-use super::contents::Ingested;
 use super::engine::{Engine, EngineError};
+use super::ignore;
 use super::index::problems::FolderProblem;
 use super::index::records::{self, Source};
 use super::index::rows::{self, PathRow};
@@ -111,6 +112,7 @@ impl Engine {
         let root = self.root.clone();
         let mut dirs = Dirs::new(&root);
         let (mut notes, mut logs, mut applies) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rules_changed = false;
         for mut case in cases {
             let seen =
                 observe(&mut dirs, &mut self.ignores, &case.at, case.row.as_ref(), case.hashed.as_ref());
@@ -129,6 +131,8 @@ impl Engine {
             {
                 self.stage.discard(&unused.tmp);
             }
+            rules_changed |=
+                case.path.name() == ignore::FILE && matches!(action, Action::Log { .. } | Action::Apply(_));
             match action {
                 Action::Nothing => notes.extend(self.nothing(&case, &seen)),
                 Action::Adopt => notes.push(adopt(&case, &seen)),
@@ -141,7 +145,8 @@ impl Engine {
             }
         }
         self.log(logs, notes)?;
-        self.apply(&mut dirs, applies, fresh)
+        self.apply(&mut dirs, applies, fresh)?;
+        if rules_changed { self.rules_changed() } else { Ok(()) }
     }
 
     fn load(&self, items: Vec<Item>) -> Result<Vec<Case>, StoreError> {
@@ -154,9 +159,8 @@ impl Engine {
                     Some(merged) => merged,
                     None => merge::merged(connection, folder, &item.key)?,
                 };
-                let implied = row.is_none()
-                    && merged.is_none()
-                    && records::live_below(connection, folder, &item.key)?;
+                let implied =
+                    row.is_none() && merged.is_none() && records::live_below(connection, folder, &item.key)?;
                 let path = match item.path.or_else(|| row.as_ref().map(|r| r.path.clone())) {
                     Some(path) => path,
                     None => self.spell(connection, &item.key, merged.as_ref())?,
@@ -194,6 +198,9 @@ impl Engine {
     /// The path is as it should be; its stat may have moved.
     fn nothing(&mut self, case: &Case, seen: &Seen) -> Option<Note> {
         let key = case.path.key();
+        if let Some(trouble) = seen.trouble {
+            return trouble::seen(key, trouble).map(Note::Problem);
+        }
         let moved = match (&case.row, seen.stat, &seen.observed) {
             (Some(row), Some(stat), Observed::Present(state)) if row.row.state.is_some() => {
                 let same = row.stat == Stat { ctime_ns: 0, ..stat } && row.racy == stat.is_racy(now_ns());

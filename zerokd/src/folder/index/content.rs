@@ -9,7 +9,11 @@ use crate::store::StoreError;
 use crate::store::log::GroupRow;
 
 /// The contents in the record that stands at `source`; `None` if it has none inline, or is not there any more.
-pub(crate) fn inline(connection: &Connection, grp: GroupRow, source: Source) -> Result<Option<Bytes>, StoreError> {
+pub(crate) fn inline(
+    connection: &Connection,
+    grp: GroupRow,
+    source: Source,
+) -> Result<Option<Bytes>, StoreError> {
     let mut find = connection.prepare_cached(
         "SELECT entry.bytes FROM chain JOIN entry ON entry.chain = chain.id \
          WHERE chain.grp = ?1 AND chain.chain = ?2 AND entry.n = ?3",

@@ -97,9 +97,7 @@ pub(crate) fn settle_at(
 ) -> Result<FolderInfo, StoreError> {
     let path = path.to_str().ok_or(StoreError::Damaged("a folder's path"))?;
     let row: FolderRow = connection
-        .prepare_cached(
-            "UPDATE folder SET path = ?3, read = 0 WHERE grp = ?1 AND fid = ?2 RETURNING id",
-        )?
+        .prepare_cached("UPDATE folder SET path = ?3, read = 0 WHERE grp = ?1 AND fid = ?2 RETURNING id")?
         .query_row(params![grp, id.as_bytes(), path], |r| r.get(0))?;
     forget(connection, row)?;
     get(connection, row)?.ok_or(StoreError::Damaged("a folder"))
@@ -107,9 +105,7 @@ pub(crate) fn settle_at(
 
 /// The folder is not kept in step here any more.
 pub(crate) fn leave(connection: &Connection, row: FolderRow) -> Result<(), StoreError> {
-    connection
-        .prepare_cached("UPDATE folder SET path = NULL, read = 0 WHERE id = ?1")?
-        .execute([row])?;
+    connection.prepare_cached("UPDATE folder SET path = NULL, read = 0 WHERE id = ?1")?.execute([row])?;
     forget(connection, row)
 }
 
@@ -133,7 +129,11 @@ pub(crate) fn read_position(connection: &Connection, row: FolderRow) -> Result<u
 }
 
 /// They are taken in up to here.
-pub(crate) fn set_read_position(connection: &Connection, row: FolderRow, read: u64) -> Result<(), StoreError> {
+pub(crate) fn set_read_position(
+    connection: &Connection,
+    row: FolderRow,
+    read: u64,
+) -> Result<(), StoreError> {
     connection.prepare_cached("UPDATE folder SET read = ?2 WHERE id = ?1")?.execute(params![row, read])?;
     Ok(())
 }

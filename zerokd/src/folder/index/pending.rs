@@ -72,9 +72,13 @@ pub(crate) fn again_later(
 }
 
 /// When the first path that waits for its time is due, Unix milliseconds.
-pub(crate) fn next_due(connection: &Connection, folder: FolderRow, now_ms: u64) -> Result<Option<u64>, StoreError> {
-    let mut find =
-        connection.prepare_cached("SELECT MIN(not_before) FROM folder_pending WHERE folder = ?1 AND not_before > ?2")?;
+pub(crate) fn next_due(
+    connection: &Connection,
+    folder: FolderRow,
+    now_ms: u64,
+) -> Result<Option<u64>, StoreError> {
+    let mut find = connection
+        .prepare_cached("SELECT MIN(not_before) FROM folder_pending WHERE folder = ?1 AND not_before > ?2")?;
     Ok(find.query_row(params![folder, now_ms], |row| row.get(0))?)
 }
 

@@ -23,7 +23,11 @@ pub(crate) struct FolderProblem {
 const MOST: u32 = 1000;
 
 /// Notes a problem.
-pub(crate) fn put(connection: &Connection, folder: FolderRow, problem: &FolderProblem) -> Result<(), StoreError> {
+pub(crate) fn put(
+    connection: &Connection,
+    folder: FolderRow,
+    problem: &FolderProblem,
+) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO folder_problem(folder, path, code, text, hint) SELECT ?1, ?2, ?3, ?4, ?5 \
@@ -57,7 +61,9 @@ pub(crate) fn clear_code(
 /// Forgets the problems of paths that a scan finds anew.
 pub(crate) fn clear_scanned(connection: &Connection, folder: FolderRow) -> Result<(), StoreError> {
     connection
-        .prepare_cached("DELETE FROM folder_problem WHERE folder = ?1 AND code IN ('unsyncable', 'unreadable', 'name')")?
+        .prepare_cached(
+            "DELETE FROM folder_problem WHERE folder = ?1 AND code IN ('unsyncable', 'unreadable', 'name')",
+        )?
         .execute([folder])?;
     Ok(())
 }

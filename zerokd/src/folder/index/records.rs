@@ -68,7 +68,8 @@ const COLUMNS: &str = "parent, name, origin, raw, kind, target, size, mtime, exe
 fn read(row: &SqlRow<'_>) -> Result<Stored, StoreError> {
     const DAMAGED: StoreError = StoreError::Damaged("a folder's record");
     let key = join(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?);
-    let path = RelPath::with_original(&key, row.get::<_, Option<String>>(3)?.as_deref()).map_err(|_| DAMAGED)?;
+    let path =
+        RelPath::with_original(&key, row.get::<_, Option<String>>(3)?.as_deref()).map_err(|_| DAMAGED)?;
     let kind = match row.get::<_, i64>(4)? {
         0 => Kind::File,
         1 => Kind::Directory,

@@ -38,7 +38,8 @@ impl PathRow {
     }
 }
 
-const COLUMNS: &str = "parent, name, raw, version, kind, target, size, mtime, inode, device, mode, hash, racy";
+const COLUMNS: &str =
+    "parent, name, raw, version, kind, target, size, mtime, inode, device, mode, hash, racy";
 
 fn kind_of(tag: i64, target: Option<String>) -> Option<Kind> {
     Some(match tag {
@@ -61,7 +62,8 @@ pub(super) fn kind_number(kind: &Kind) -> i64 {
 fn read(row: &SqlRow<'_>) -> Result<PathRow, StoreError> {
     const DAMAGED: StoreError = StoreError::Damaged("a folder's path");
     let key = join(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?);
-    let path = RelPath::with_original(&key, row.get::<_, Option<String>>(2)?.as_deref()).map_err(|_| DAMAGED)?;
+    let path =
+        RelPath::with_original(&key, row.get::<_, Option<String>>(2)?.as_deref()).map_err(|_| DAMAGED)?;
     let version = Version::from_bytes(&row.get::<_, Vec<u8>>(3)?).map_err(|_| DAMAGED)?;
     let tag: Option<i64> = row.get(4)?;
     let kind = tag.map(|tag| kind_of(tag, row.get(5).ok().flatten()).ok_or(DAMAGED)).transpose()?;
@@ -91,10 +93,15 @@ fn read(row: &SqlRow<'_>) -> Result<PathRow, StoreError> {
 }
 
 /// The row of a path.
-pub(crate) fn get(connection: &Connection, folder: FolderRow, key: &str) -> Result<Option<PathRow>, StoreError> {
+pub(crate) fn get(
+    connection: &Connection,
+    folder: FolderRow,
+    key: &str,
+) -> Result<Option<PathRow>, StoreError> {
     let (parent, name) = split(key);
-    let mut find = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM folder_path WHERE folder = ?1 AND parent = ?2 AND name = ?3"))?;
+    let mut find = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM folder_path WHERE folder = ?1 AND parent = ?2 AND name = ?3"
+    ))?;
     let mut rows = find.query(params![folder, parent, name])?;
     rows.next()?.map(read).transpose()
 }
