@@ -23,6 +23,7 @@ mod way;
 
 use std::fs::File;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -30,14 +31,13 @@ use tokio_util::task::TaskTracker;
 use zerok_protocol::Hash;
 
 pub(crate) use fetch::FetchError;
-pub(crate) use ingest::{IngestError, Ingested};
-pub(crate) use rows::{Rows, collect};
+pub(crate) use ingest::IngestError;
 
 use crate::context::Context;
 use crate::group::Groups;
 use crate::link::ChunkWant;
-use crate::store::{Store, StoreError};
 use crate::store::log::GroupRow;
+use crate::store::{Store, StoreError};
 use stream::Streams;
 use wanted::Wanted;
 use way::{LinkWay, Way};
@@ -46,6 +46,8 @@ use way::{LinkWay, Way};
 const FETCHES: usize = 16;
 /// Bytes of chunks between a file and the relay's answer, in KiB: uploads.
 const UPLOAD_WINDOW_KIB: usize = 8 << 10;
+/// How often what no file has any more is forgotten.
+const FORGET: Duration = Duration::from_secs(3600);
 /// Notices of changed files that may wait; one that is dropped is found by the next scan.
 const GONE: usize = 256;
 
@@ -121,6 +123,7 @@ impl Content {
         let content = Self { inner: Arc::new(inner) };
         tracker.spawn(upload::run(content.clone()));
         tracker.spawn(serve::run(content.clone(), wants));
+        tracker.spawn(content.clone().forget_regularly());
         content
     }
 
@@ -138,6 +141,19 @@ impl Content {
     /// Rows of contents to upload were committed.
     pub(crate) fn wake(&self) {
         self.inner.wake.notify_one();
+    }
+
+    /// Forgets what no file has any more, now and every hour.
+    async fn forget_regularly(self) {
+        let forget = async {
+            loop {
+                if let Err(error) = self.inner.store.write(|connection| rows::collect(connection)).await {
+                    tracing::warn!("old contents cannot be forgotten: {error}");
+                }
+                tokio::time::sleep(FORGET).await;
+            }
+        };
+        self.inner.cancel.run_until_cancelled(forget).await;
     }
 
     fn sources(&self) -> Option<&Arc<dyn Sources>> {

@@ -143,7 +143,8 @@ impl Fetch {
                     Ok(Want { room: Some(room), ..want })
                 }
             });
-        let mut fetched = std::pin::pin!(wants.map_ok(|want| this.clone().piece(want, begun)).try_buffered(AT_ONCE));
+        let mut fetched =
+            std::pin::pin!(wants.map_ok(|want| this.clone().piece(want, begun)).try_buffered(AT_ONCE));
         let mut failed = None;
         while failed.is_none() {
             match fetched.try_next().await {

@@ -50,8 +50,6 @@ pub(crate) struct Ingested {
     pub content: zerok_core::Content,
     /// BLAKE3 of the file.
     pub hash: Hash,
-    /// Its size in bytes.
-    pub size: u64,
     /// To be inserted in the transaction that logs the record; `None` for what stands in the record itself.
     pub rows: Option<Rows>,
 }
@@ -62,9 +60,14 @@ impl Content {
     ///
     /// # Errors
     /// See [`IngestError`].
-    pub(crate) fn ingest_blocking(&self, group: &Group, file: &File, size: u64) -> Result<Ingested, IngestError> {
+    pub(crate) fn ingest_blocking(
+        &self,
+        group: &Group,
+        file: &File,
+        size: u64,
+    ) -> Result<Ingested, IngestError> {
         if let Some(length) = usize::try_from(size).ok().filter(|length| *length <= INLINE_MAX) {
-            return read_inline(file, length, size);
+            return read_inline(file, length);
         }
         let (epoch, keys) = group.current();
         let cutter = Cutter::new(&group.keys.gear, size);
@@ -86,11 +89,11 @@ impl Content {
         let (root, data, lists) = sealing.finish()?;
         let content = ContentRef { root, epoch, size, hash };
         let rows = Rows { grp: group.row, content: content.clone(), state: State::Waiting, data, lists };
-        Ok(Ingested { content: zerok_core::Content::Chunked(content), hash, size, rows: Some(rows) })
+        Ok(Ingested { content: zerok_core::Content::Chunked(content), hash, rows: Some(rows) })
     }
 }
 
-fn read_inline(file: &File, length: usize, size: u64) -> Result<Ingested, IngestError> {
+fn read_inline(file: &File, length: usize) -> Result<Ingested, IngestError> {
     let mut bytes = vec![0; length + 1];
     let mut filled = 0;
     while filled < bytes.len() {
@@ -106,7 +109,7 @@ fn read_inline(file: &File, length: usize, size: u64) -> Result<Ingested, Ingest
     }
     bytes.truncate(length);
     let hash = Hash::of(&bytes);
-    Ok(Ingested { content: zerok_core::Content::Inline(Bytes::from(bytes)), hash, size, rows: None })
+    Ok(Ingested { content: zerok_core::Content::Inline(Bytes::from(bytes)), hash, rows: None })
 }
 
 /// Cutting and hashing the whole here, sealing on a second thread.
@@ -118,7 +121,8 @@ fn cut_and_seal(
 ) -> Result<Hash, IngestError> {
     std::thread::scope(|scope| {
         let (pieces, queue) = sync_channel::<(u64, Vec<u8>)>(LOOKUP);
-        let sealer = scope.spawn(move || queue.into_iter().try_for_each(|(offset, piece)| sealing.take(offset, piece)));
+        let sealer = scope
+            .spawn(move || queue.into_iter().try_for_each(|(offset, piece)| sealing.take(offset, piece)));
         let hash = cut(file, size, cutter, |offset, piece| {
             // The sealer has given up: its own error is told below.
             pieces.send((offset, piece.to_vec())).map_err(|_| IngestError::Changed)

@@ -57,7 +57,10 @@ pub(super) fn read(file: &File, piece: &DataChunk, into: &mut Vec<u8>) -> Result
 /// By what a plaintext is known again within a group.
 pub(super) fn fingerprint(group: &Group, plaintext: &[u8]) -> Fingerprint {
     let mut out = Fingerprint::default();
-    blake3::Hasher::new_keyed(group.keys.fingerprint.expose()).update(plaintext).finalize_xof().fill(&mut out);
+    blake3::Hasher::new_keyed(group.keys.fingerprint.expose())
+        .update(plaintext)
+        .finalize_xof()
+        .fill(&mut out);
     out
 }
 

@@ -135,13 +135,21 @@ fn number(state: State) -> i64 {
 }
 
 /// The content with this root.
-pub(super) fn find(connection: &Connection, grp: GroupRow, root: &Hash) -> Result<Option<Stored>, StoreError> {
+pub(super) fn find(
+    connection: &Connection,
+    grp: GroupRow,
+    root: &Hash,
+) -> Result<Option<Stored>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM content WHERE grp = ?1 AND root = ?2");
     Ok(connection.prepare_cached(&sql)?.query_row(params![grp, root.as_bytes()], stored).optional()?)
 }
 
 /// The oldest contents that wait for their upload, after a row.
-pub(super) fn waiting(connection: &Connection, after: ContentRow, limit: usize) -> Result<Vec<Stored>, StoreError> {
+pub(super) fn waiting(
+    connection: &Connection,
+    after: ContentRow,
+    limit: usize,
+) -> Result<Vec<Stored>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM content WHERE state = 0 AND id > ?1 ORDER BY id LIMIT ?2");
     let mut find = connection.prepare_cached(&sql)?;
     let rows = find.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], stored)?;
@@ -149,7 +157,11 @@ pub(super) fn waiting(connection: &Connection, after: ContentRow, limit: usize) 
 }
 
 /// Contents that have a chunk, the newest first, at most a few: where one has changed another may not have.
-pub(super) fn holders(connection: &Connection, grp: GroupRow, address: &Hash) -> Result<Vec<Stored>, StoreError> {
+pub(super) fn holders(
+    connection: &Connection,
+    grp: GroupRow,
+    address: &Hash,
+) -> Result<Vec<Stored>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM content WHERE grp = ?1 AND state <> 2
          AND id IN (SELECT content FROM chunk WHERE address = ?2) ORDER BY id DESC LIMIT 4"
@@ -189,7 +201,8 @@ pub(super) fn data(
         "SELECT {CHUNK_COLUMNS} FROM chunk WHERE content = ?1 AND list = 0 AND offset >= ?2 ORDER BY offset LIMIT ?3"
     );
     let mut find = connection.prepare_cached(&sql)?;
-    let rows = find.query_map(params![content, from, i64::try_from(limit).unwrap_or(i64::MAX)], data_chunk)?;
+    let rows =
+        find.query_map(params![content, from, i64::try_from(limit).unwrap_or(i64::MAX)], data_chunk)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -197,7 +210,8 @@ pub(super) fn data(
 pub(super) fn lists(connection: &Connection, content: ContentRow) -> Result<Vec<ListChunk>, StoreError> {
     let sql = format!("SELECT {CHUNK_COLUMNS} FROM chunk WHERE content = ?1 AND list = 1 ORDER BY offset");
     let mut find = connection.prepare_cached(&sql)?;
-    let rows = find.query_map([content], |row| Ok(ListChunk { chunk: chunk_ref(row)?, place: row.get(0)? }))?;
+    let rows =
+        find.query_map([content], |row| Ok(ListChunk { chunk: chunk_ref(row)?, place: row.get(0)? }))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -207,7 +221,8 @@ pub(super) fn data_at(
     content: ContentRow,
     address: &Hash,
 ) -> Result<Option<DataChunk>, StoreError> {
-    let sql = format!("SELECT {CHUNK_COLUMNS} FROM chunk WHERE address = ?2 AND content = ?1 AND list = 0 LIMIT 1");
+    let sql =
+        format!("SELECT {CHUNK_COLUMNS} FROM chunk WHERE address = ?2 AND content = ?1 AND list = 0 LIMIT 1");
     let mut find = connection.prepare_cached(&sql)?;
     Ok(find.query_row(params![content, address.as_bytes()], data_chunk).optional()?)
 }
@@ -228,10 +243,7 @@ pub(super) fn known(
 }
 
 /// Forgets contents that no file has any more, but for those that wait for their upload.
-///
-/// # Errors
-/// The database's.
-pub(crate) fn collect(connection: &Connection) -> Result<usize, StoreError> {
+pub(super) fn collect(connection: &Connection) -> Result<usize, StoreError> {
     let sql = "DELETE FROM content WHERE state <> 0
                AND NOT EXISTS (SELECT 1 FROM folder_path p JOIN folder f ON f.id = p.folder
                                WHERE f.grp = content.grp AND p.hash = content.hash AND p.size = content.size)";
@@ -248,7 +260,11 @@ pub(super) struct LocalPiece {
 }
 
 /// Where a piece may lie here: the newest places first, a few at most.
-pub(super) fn local(connection: &Connection, grp: GroupRow, chunk: &ChunkRef) -> Result<Vec<LocalPiece>, StoreError> {
+pub(super) fn local(
+    connection: &Connection,
+    grp: GroupRow,
+    chunk: &ChunkRef,
+) -> Result<Vec<LocalPiece>, StoreError> {
     let mut find = connection.prepare_cached(
         "SELECT k.offset, k.length, k.address, k.epoch, k.tag, k.fingerprint, c.hash, c.size
          FROM chunk k JOIN content c ON c.id = k.content

@@ -45,7 +45,7 @@ pub(super) async fn run(content: Content, mut wants: mpsc::Receiver<ChunkWant>) 
             }
             drop(turn);
             let mut busy = busy.lock().expect("nobody panics while holding it");
-            mine.into_iter().for_each(|address| drop(busy.remove(&(want.group, address))));
+            busy.retain(|(group, address)| *group != want.group || !mine.contains(address));
         });
     }
 }
@@ -102,7 +102,9 @@ async fn serve_from(
                 let (_, share) = shares.entry(stored.row).or_insert_with(|| (stored, Share::default()));
                 match piece {
                     Some(piece) => share.pieces.push(piece),
-                    None => drop(share.lists.insert(address)),
+                    None => {
+                        share.lists.insert(address);
+                    }
                 }
                 left.push(address);
             }

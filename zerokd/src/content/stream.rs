@@ -137,7 +137,11 @@ impl ChunkStream {
     }
 
     /// Which of these the relay lacks; at most 8192.
-    pub(super) async fn missing(&self, group: GroupId, addresses: Vec<Hash>) -> Result<Vec<Hash>, StreamError> {
+    pub(super) async fn missing(
+        &self,
+        group: GroupId,
+        addresses: Vec<Hash>,
+    ) -> Result<Vec<Hash>, StreamError> {
         match self.request(|req| ChunkHave { req, group, addresses }.into()).await? {
             Message::ChunkMissing(answer) => Ok(answer.addresses),
             _ => Err(StreamError::Lost),

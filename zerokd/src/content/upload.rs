@@ -124,8 +124,7 @@ impl Queue {
     async fn rest(&self, changed: &mut tokio::sync::watch::Receiver<u64>) -> Option<()> {
         let pause = {
             let mut state = self.state.lock().expect("nobody panics while holding it");
-            std::mem::take(&mut state.failed)
-                .then(|| state.backoff.next(u64::from_le_bytes(clock::random())))
+            std::mem::take(&mut state.failed).then(|| state.backoff.next(u64::from_le_bytes(clock::random())))
         };
         let again = async {
             match pause {
@@ -216,10 +215,13 @@ async fn transfer(
         if page.len() == ASK {
             from = page.last().map(|piece| piece.offset + 1);
         }
-        let lacking: BTreeSet<Hash> =
-            missing(stream, group.id, page.iter().map(|piece| piece.chunk.address)).await?.into_iter().collect();
+        let lacking: BTreeSet<Hash> = missing(stream, group.id, page.iter().map(|piece| piece.chunk.address))
+            .await?
+            .into_iter()
+            .collect();
         let mut once = BTreeSet::new();
-        let lacks = |piece: &DataChunk| lacking.contains(&piece.chunk.address) && once.insert(piece.chunk.address);
+        let lacks =
+            |piece: &DataChunk| lacking.contains(&piece.chunk.address) && once.insert(piece.chunk.address);
         let pieces: Vec<_> = page.into_iter().filter(lacks).collect();
         send(content, group, stored, std::mem::take(&mut wanted), pieces, stream).await?;
     }
@@ -232,7 +234,11 @@ async fn missing(
     addresses: impl Iterator<Item = Hash>,
 ) -> Result<Vec<Hash>, StreamError> {
     let addresses: BTreeSet<Hash> = addresses.collect();
-    if addresses.is_empty() { Ok(Vec::new()) } else { stream.missing(group, addresses.into_iter().collect()).await }
+    if addresses.is_empty() {
+        Ok(Vec::new())
+    } else {
+        stream.missing(group, addresses.into_iter().collect()).await
+    }
 }
 
 /// Seals these lists and pieces of one content on a blocking thread and gives them to the relay as they come.
@@ -274,7 +280,8 @@ fn seal(
     let room = |bytes: usize| -> Result<OwnedSemaphorePermit, UploadError> {
         let kib = u32::try_from(bytes.div_ceil(1024).min(UPLOAD_WINDOW_KIB)).unwrap_or(u32::MAX);
         let window = content.inner.uploads.clone();
-        let acquired = runtime.block_on(content.inner.cancel.run_until_cancelled(window.acquire_many_owned(kib)));
+        let acquired =
+            runtime.block_on(content.inner.cancel.run_until_cancelled(window.acquire_many_owned(kib)));
         acquired.and_then(Result::ok).ok_or(UploadError::Stopped)
     };
     // When nobody takes parcels any more, the one who did has the reason.
@@ -287,7 +294,8 @@ fn seal(
         return Ok(());
     }
     let sources = content.sources().ok_or(UploadError::Stopped)?;
-    let file = sources.open(stored.grp, &stored.content.hash, stored.content.size).ok_or(PieceError::Changed)?;
+    let file =
+        sources.open(stored.grp, &stored.content.hash, stored.content.size).ok_or(PieceError::Changed)?;
     let mut source = Pieces::of(file, group);
     for piece in pieces {
         let _room = room(usize::try_from(piece.chunk.length).unwrap_or(usize::MAX))?;
@@ -328,6 +336,6 @@ impl Content {
     /// The folders hear it and look again; if too many are told at once the next scan finds the rest.
     pub(super) fn tell_gone(&self, stored: &Stored) {
         let gone = Gone { grp: stored.grp, hash: stored.content.hash, root: stored.content.root };
-        drop(self.inner.gone.try_send(gone));
+        let _ = self.inner.gone.try_send(gone);
     }
 }

@@ -44,6 +44,6 @@ impl Wanted {
 
     /// Asks for one; a wish that finds no room is uttered again with the next attempt.
     pub(super) fn ask(&self, group: GroupId, address: Hash) {
-        drop(self.queue.try_send((group, address)));
+        let _ = self.queue.try_send((group, address));
     }
 }
