@@ -51,7 +51,10 @@ pub(crate) struct Mailbox {
 struct Waiting {
     opener: VecDeque<Bytes>,
     joiner: VecDeque<Bytes>,
+    /// Nothing more is put; what waits for the joiner may still be taken.
     closed: bool,
+    /// The opener's TAKEs so far: only the newest gets something.
+    turn: u64,
 }
 
 impl Waiting {
@@ -84,9 +87,11 @@ impl Mailboxes {
         let mut all = self.all();
         all.retain(|_, mailbox| mailbox.expires > now);
         if let Some(mailbox) = all.get(&id) {
-            return if mailbox.opener == opener { Ok(()) } else { Err(MailboxError::Gone) };
+            let usable = mailbox.opener == opener && !mailbox.waiting().closed;
+            return if usable { Ok(()) } else { Err(MailboxError::Gone) };
         }
-        if all.len() >= self.max || all.values().filter(|m| m.opener == opener).count() >= PER_DEVICE {
+        let open = all.values().filter(|m| m.opener == opener && !m.waiting().closed).count();
+        if all.len() >= self.max || open >= PER_DEVICE {
             return Err(MailboxError::TooMany);
         }
         let mailbox = Mailbox {
@@ -106,14 +111,19 @@ impl Mailboxes {
         if mailbox.expires > now { Ok(mailbox) } else { Err(MailboxError::Gone) }
     }
 
-    /// Closes a mailbox of this device: who waits at it is told.
+    /// Closes a mailbox of this device: who waits at it is told. A last message to the joiner can be taken until the
+    /// mailbox expires.
     pub(crate) fn close(&self, id: &MailboxId, device: &DeviceId, now: Instant) -> Result<(), MailboxError> {
         let mailbox = self.get(id, now)?;
         if mailbox.opener != *device {
             return Err(MailboxError::NotYours);
         }
-        self.all().remove(id);
-        mailbox.waiting().closed = true;
+        let mut waiting = mailbox.waiting();
+        waiting.closed = true;
+        if waiting.joiner.is_empty() {
+            self.all().remove(id);
+        }
+        drop(waiting);
         mailbox.changed.send_replace(());
         Ok(())
     }
@@ -157,17 +167,33 @@ impl Mailbox {
         Ok(())
     }
 
-    /// The next message for a side; none if none came until `deadline`.
+    fn next_turn(&self, side: Side) -> u64 {
+        let mut waiting = self.waiting();
+        if side == Side::Opener {
+            waiting.turn += 1;
+        }
+        waiting.turn
+    }
+
+    /// The next message for a side; none if none came until `deadline`. Of several TAKEs by the opener the newest gets it:
+    /// the others are of connections that it has lost, and would take the message to nowhere.
     pub(crate) async fn take(&self, side: Side, deadline: Instant) -> Result<Option<Bytes>, MailboxError> {
         let mut changed = self.changed.subscribe();
+        let turn = self.next_turn(side);
         loop {
             {
                 let mut waiting = self.waiting();
-                if waiting.closed || self.expires <= Instant::now() {
+                if side == Side::Opener && waiting.turn != turn {
+                    return Ok(None);
+                }
+                if self.expires <= Instant::now() {
                     return Err(MailboxError::Gone);
                 }
                 if let Some(message) = waiting.of(side).pop_front() {
                     return Ok(Some(message));
+                }
+                if waiting.closed {
+                    return Err(MailboxError::Gone);
                 }
             }
             if tokio::time::timeout_at(deadline.min(self.expires).into(), changed.changed()).await.is_err()
@@ -195,6 +221,38 @@ mod tests {
         assert!(all.get(&BOX, now).is_ok());
         assert_eq!(all.get(&BOX, now + Duration::from_secs(5)).err(), Some(MailboxError::Gone));
         assert_eq!(all.get(&MailboxId([9; 16]), now).err(), Some(MailboxError::Gone));
+    }
+
+    #[tokio::test]
+    async fn the_openers_newest_take_gets_the_message() {
+        let now = Instant::now();
+        let all = Mailboxes::new(10);
+        all.open(BOX, A, LIFE, None, now).unwrap();
+        let mailbox = all.get(&BOX, now).unwrap();
+        let lost = mailbox.take(Side::Opener, now + LIFE);
+        let mut lost = std::pin::pin!(lost);
+        assert!(tokio::time::timeout(Duration::ZERO, lost.as_mut()).await.is_err());
+        let newest = mailbox.take(Side::Opener, now + LIFE);
+        let mut newest = std::pin::pin!(newest);
+        assert!(tokio::time::timeout(Duration::ZERO, newest.as_mut()).await.is_err());
+        mailbox.put(Side::Opener, Bytes::from_static(b"request")).unwrap();
+        assert_eq!(lost.await, Ok(None));
+        assert_eq!(newest.await, Ok(Some(Bytes::from_static(b"request"))));
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_the_joiner_outlives_the_close() {
+        let now = Instant::now();
+        let all = Mailboxes::new(10);
+        all.open(BOX, A, LIFE, None, now).unwrap();
+        let grant = Bytes::from_static(b"grant");
+        all.get(&BOX, now).unwrap().put(Side::Joiner, grant.clone()).unwrap();
+        all.close(&BOX, &A, now).unwrap();
+        let mailbox = all.get(&BOX, now).unwrap();
+        assert_eq!(mailbox.put(Side::Opener, grant.clone()), Err(MailboxError::Gone));
+        assert_eq!(all.open(BOX, A, LIFE, None, now), Err(MailboxError::Gone));
+        assert_eq!(mailbox.take(Side::Joiner, now + LIFE).await, Ok(Some(grant)));
+        assert_eq!(mailbox.take(Side::Joiner, now + LIFE).await, Err(MailboxError::Gone));
     }
 
     #[test]

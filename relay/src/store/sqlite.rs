@@ -1,6 +1,8 @@
 //! SQLite behind the [`Storage`] trait: one writer thread that commits in groups, a few readers.
 
 use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +30,9 @@ pub enum OpenError {
     /// SQLite refuses.
     #[error("relay.db")]
     Database(#[from] rusqlite::Error),
+    /// Its file cannot be made.
+    #[error("relay.db")]
+    File(#[source] std::io::Error),
     /// It comes from a newer version, or a migration fails.
     #[error("relay.db: {0} (a database of a newer version is not opened)")]
     Migration(#[from] rusqlite_migration::Error),
@@ -49,6 +54,9 @@ impl Sqlite {
         metrics: Arc<Metrics>,
         sink: Sink,
     ) -> Result<Self, OpenError> {
+        // For the owner alone, as what SQLite makes beside it then is.
+        let private = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        private.map_err(OpenError::File)?;
         let mut connection = connect(path)?;
         schema::migrations().to_latest(&mut connection)?;
         let acks = PendingAcks::default();
