@@ -16,6 +16,7 @@ pub(crate) mod relays;
 mod schema;
 mod writer;
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -32,6 +33,9 @@ pub enum StoreError {
     /// SQLite's own error.
     #[error("database: {0}")]
     Sql(#[from] rusqlite::Error),
+    /// Its file cannot be made.
+    #[error("database: {0}")]
+    File(#[source] std::io::Error),
     /// The group's transaction could not be committed.
     #[error("database: commit failed: {0}")]
     Commit(String),
@@ -86,6 +90,7 @@ impl Store {
     /// # Errors
     /// The file cannot be opened, is damaged, or was written by a newer version.
     pub(crate) fn open(path: &Path, before_commit: writer::BeforeCommit) -> Result<Self, StoreError> {
+        make_private(path).map_err(StoreError::File)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -204,6 +209,12 @@ impl Store {
             }
         }
     }
+}
+
+/// Makes the file if need be, for its owner alone: it holds the groups' secrets. SQLite gives the write-ahead log and the
+/// shared memory beside it the same mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }
 
 fn open_reader(path: &Path) -> Result<Connection, StoreError> {

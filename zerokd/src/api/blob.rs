@@ -273,10 +273,7 @@ impl Api {
                 return Err(ApiError::invalid("key", format!("must have at most {MAX_KEY} bytes")));
             }
         }
-        let group = match self.group(group.as_deref()) {
-            Err(error) if error.kind == ErrorKind::NotPaired => self.new_group(None).await?,
-            found => found?,
-        };
+        let group = self.group(group.as_deref())?;
         let new = |entry: NewEntry| log::NewEntry {
             channel: channel.clone(),
             key: entry.key,

@@ -11,7 +11,7 @@ impl From<StoreError> for ApiError {
         let kind = match &error {
             StoreError::Closed => ErrorKind::ShuttingDown,
             error if error.is_disk_full() => ErrorKind::DiskFull,
-            StoreError::Sql(_) | StoreError::Commit(_) => ErrorKind::Io,
+            StoreError::Sql(_) | StoreError::File(_) | StoreError::Commit(_) => ErrorKind::Io,
             StoreError::Migration(_) | StoreError::Damaged(_) => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string())
