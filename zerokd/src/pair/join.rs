@@ -21,6 +21,8 @@ use crate::wire::{self, WireError};
 
 /// How long the inviter may take to answer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
+/// When to ask again: the relay may have handed the request to a connection that the inviter had lost.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// What came of it.
@@ -58,10 +60,16 @@ async fn exchange(
     let name = context.store.read(names::own).await?;
     let request = JoinRequest { member: context.keys.member(), signature: context.keys.sign_member(), name };
     let mut mailbox = Mailbox::new(connection, invite.mailbox, Side::Joiner).await?;
-    mailbox.put(seal_request(invite, clock::random(), &request)).await?;
     let answered = async {
+        let mut asked = false;
         loop {
-            if let Some(message) = mailbox.take().await? {
+            match mailbox.put(seal_request(invite, clock::random(), &request)).await {
+                // Closed since this device asked: the grant may be waiting in it.
+                Err(PairError::Used) if asked => {}
+                put => put?,
+            }
+            asked = true;
+            if let Some(message) = mailbox.take_within(ASK_AGAIN).await? {
                 return Ok::<_, PairError>(open_grant(invite, &message)?);
             }
         }

@@ -50,10 +50,15 @@ impl Mailbox {
 
     /// Takes the next message for this side, if one comes soon.
     pub(super) async fn take(&mut self) -> Result<Option<Bytes>, PairError> {
+        self.take_within(WAIT).await
+    }
+
+    /// The same, and not later.
+    pub(super) async fn take_within(&mut self, wait: Duration) -> Result<Option<Bytes>, PairError> {
         let req = self.next();
-        let wait_ms = u32::try_from(WAIT.as_millis()).unwrap_or(u32::MAX);
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let take = MailboxTake { req, mailbox: self.id, side: self.side, wait_ms };
-        match self.ask(take.into(), WAIT + ANSWER).await? {
+        match self.ask(take.into(), wait + ANSWER).await? {
             Message::MailboxMessage(answer) => Ok(answer.message),
             _ => Err(WireError::Unexpected.into()),
         }
