@@ -16,10 +16,11 @@ use jsonrpsee::proc_macros::rpc;
 #[cfg(feature = "server")]
 use crate::error::ApiError;
 use crate::types::{
-    Base64Bytes, Batch, DeviceList, DeviceName, Done, EventBatch, EventPage, Folder, FolderList,
-    FolderStatus, Group, GroupList, Invitation, Joined, NewEntry, Page, Pushed, PushedMany, Relay, RelayList,
-    Status, Version, Wait, Way,
+    Base64Bytes, DeviceList, DeviceName, Done, EventPage, Folder, FolderList, FolderStatus, Group, GroupList,
+    Invitation, Joined, NewEntry, Page, Pushed, PushedMany, Relay, RelayList, Status, Version, Wait, Way,
 };
+#[cfg(feature = "client")]
+use crate::types::{Batch, EventBatch};
 
 /// `daemon.*`: the daemon itself.
 #[cfg_attr(all(feature = "server", feature = "client"), rpc(server, client))]

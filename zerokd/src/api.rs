@@ -60,6 +60,14 @@ impl Api {
         methods
     }
 
+    /// The groups that a list is about: the one that is named, or all, which may be none.
+    pub(crate) fn groups_of(&self, named: Option<&str>) -> Result<Vec<Arc<Group>>, ApiError> {
+        match named {
+            Some(_) => Ok(vec![self.group(named)?]),
+            None => Ok(self.context.groups.all()),
+        }
+    }
+
     /// The group that a call names by id or name, or the only one.
     pub(crate) fn group(&self, named: Option<&str>) -> Result<Arc<Group>, ApiError> {
         let Some(named) = named else { return Ok(self.context.groups.find(None)?) };

@@ -111,7 +111,7 @@ impl Content {
             groups,
             streams: Streams::new(way.clone(), tracker.clone()),
             sources: OnceLock::new(),
-            wanted: Wanted::start(way, &tracker),
+            wanted: Wanted::start(way, &tracker, cancel.clone()),
             fetches: Semaphore::new(FETCHES),
             uploads: Arc::new(Semaphore::new(UPLOAD_WINDOW_KIB)),
             wake: Notify::new(),

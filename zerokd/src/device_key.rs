@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroize;
@@ -57,6 +57,9 @@ pub(crate) fn load(paths: &Paths) -> Result<DeviceKeys, KeyError> {
         move |source| KeyError::Io { path, source }
     };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&paths.data).map_err(io_error(&paths.data))?;
+    if is_fresh(&paths.data).map_err(io_error(&paths.data))? {
+        fs::set_permissions(&paths.data, fs::Permissions::from_mode(0o700)).map_err(io_error(&paths.data))?;
+    }
     tight(&paths.data, 0o700)?;
     let path = paths.device_key();
     let mut seed = match File::open(&path) {
@@ -75,6 +78,16 @@ pub(crate) fn load(paths: &Paths) -> Result<DeviceKeys, KeyError> {
     let keys = DeviceKeys::from_seed(&Secret::from(seed));
     seed.zeroize();
     Ok(keys)
+}
+
+/// A directory made for the daemon holds nothing yet, or only its configuration.
+fn is_fresh(data: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(data)? {
+        if entry?.file_name() != "config.toml" {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn tight(path: &Path, want: u32) -> Result<(), KeyError> {
@@ -110,8 +123,6 @@ fn create(data: &Path, path: &Path) -> io::Result<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn paths(dir: &Path) -> Paths {
@@ -145,6 +156,18 @@ mod tests {
         load(&paths).unwrap();
         fs::set_permissions(paths.device_key(), fs::Permissions::from_mode(0o644)).unwrap();
         assert!(load(&paths).map(|_| ()).unwrap_err().to_string().contains("chmod 600"));
+    }
+
+    #[test]
+    fn an_empty_directory_is_closed_to_others_and_one_with_files_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        fs::create_dir(&paths.data).unwrap();
+        fs::set_permissions(&paths.data, fs::Permissions::from_mode(0o755)).unwrap();
+        load(&paths).unwrap();
+        assert_eq!(fs::metadata(&paths.data).unwrap().mode() & 0o777, 0o700);
+        fs::set_permissions(&paths.data, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(load(&paths), Err(KeyError::Loose { .. })));
     }
 
     #[test]

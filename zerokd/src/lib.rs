@@ -33,6 +33,6 @@ pub use config::{Config, ConfigError};
 pub use daemon::{Running, StartError, start};
 pub use device_key::KeyError;
 pub use paths::{Paths, PathsError};
-pub use signals::until_told_to_stop;
+pub use signals::StopSignals;
 pub use single::SingleError;
 pub use store::StoreError;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use zerokd::{Config, Paths, demo, logging};
+use zerokd::{Config, Paths, StopSignals, demo, logging};
 
 /// Keeps this person's devices in step through a relay that can read nothing.
 #[derive(Parser)]
@@ -51,7 +51,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     paths.config = args.config.unwrap_or(paths.config);
     paths.data = args.data.unwrap_or(paths.data);
     let config = Config::load(&paths.config)?;
-    let running = zerokd::start(paths, config).await?;
-    zerokd::until_told_to_stop(running).await?;
+    let signals = StopSignals::take()?;
+    signals.serve(zerokd::start(paths, config).await?).await;
     Ok(ExitCode::SUCCESS)
 }

@@ -14,7 +14,14 @@ fn zerokd(home: &Path) -> Command {
 fn ready(home: &Path) -> Child {
     let mut child = zerokd(home).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(log.any(|line| line.unwrap().contains("is ready")), "the daemon ended before it was ready");
+    let mut said = String::new();
+    for line in &mut log {
+        said = said + &line.unwrap() + "\n";
+        if said.contains("is ready") {
+            break;
+        }
+    }
+    assert!(said.contains("is ready"), "the daemon ended before it was ready:\n{said}");
     // Keeps the pipe open for what it says when it stops.
     std::thread::spawn(move || log.count());
     child

@@ -17,8 +17,15 @@ use crate::{clock, names};
 #[async_trait]
 impl DevicesServer for Api {
     async fn device_list(&self, group: Option<String>) -> Result<DeviceList, ApiError> {
-        let group = self.group(group.as_deref())?;
-        Ok(DeviceList { devices: self.devices(&group)? })
+        let mut devices: Vec<Device> = Vec::new();
+        for group in self.groups_of(group.as_deref())? {
+            for device in self.devices(&group)? {
+                if devices.iter().all(|known| known.id != device.id) {
+                    devices.push(device);
+                }
+            }
+        }
+        Ok(DeviceList { devices })
     }
 
     async fn device_rename(

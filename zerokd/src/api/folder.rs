@@ -30,7 +30,11 @@ impl FoldersServer for Api {
     }
 
     async fn folder_list(&self, group: Option<String>) -> Result<FolderList, ApiError> {
-        Ok(FolderList { folders: self.folders.list(&*self.group(group.as_deref())?)? })
+        let mut folders = Vec::new();
+        for group in self.groups_of(group.as_deref())? {
+            folders.extend(self.folders.list(&group)?);
+        }
+        Ok(FolderList { folders })
     }
 
     async fn folder_status(&self, folder: String, group: Option<String>) -> Result<FolderStatus, ApiError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zerok_protocol::{GroupId, Hash};
 
@@ -23,10 +24,10 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn start(way: Arc<dyn Way>, tracker: &TaskTracker) -> Self {
+    pub(super) fn start(way: Arc<dyn Way>, tracker: &TaskTracker, cancel: CancellationToken) -> Self {
         let (queue, mut wishes) = mpsc::channel(QUEUE);
         tracker.spawn(async move {
-            while let Some((group, address)) = wishes.recv().await {
+            while let Some(Some((group, address))) = cancel.run_until_cancelled(wishes.recv()).await {
                 let mut together = BTreeMap::from([(group, vec![address])]);
                 tokio::time::sleep(COMPANY).await;
                 while let Ok((group, address)) = wishes.try_recv() {
