@@ -13,6 +13,7 @@ use zerok_protocol::{DeviceId, GroupId, Message};
 
 use crate::frames::{Frames, FramesError};
 use crate::limit::Bucket;
+use crate::metrics::Counted;
 use crate::outbox::Outbox;
 use crate::refuse::{self, Refusal};
 use crate::relay::Relay;
@@ -53,7 +54,7 @@ pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr
     });
     let relay = &conn.relay;
     relay.metrics.connections_total.inc();
-    relay.metrics.connections.inc();
+    let _counted = Counted::new(&relay.metrics.connections);
     // Whoever opens nothing at all costs a connection for nothing.
     let mut deadline = relay.limits.hello_timeout;
     loop {
@@ -73,21 +74,16 @@ pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr
         }
         deadline = Duration::MAX;
     }
+    // When the relay stops, the sessions say goodbye first, and before that what is being committed is answered.
     conn.tasks.close();
-    if relay.stop.is_cancelled() {
-        // The sessions say goodbye; what is being committed is answered first.
-        conn.tasks.wait().await;
-        conn.quic.close(VarInt::from_u32(0), b"the relay is stopping");
-    } else {
-        conn.tasks.wait().await;
-    }
-    relay.metrics.connections.dec();
+    conn.tasks.wait().await;
+    conn.quic.close(VarInt::from_u32(0), b"");
 }
 
 async fn stream(conn: Arc<Conn>, send: SendStream, recv: RecvStream) {
     let mut frames = Frames::new(recv, conn.relay.metrics.clone());
     let outbox = Outbox::new(conn.relay.metrics.clone());
-    let writer = conn.tasks.spawn(outbox.clone().write_to(send));
+    let mut writer = conn.tasks.spawn(outbox.clone().write_to(send));
     let first = tokio::select! {
         () = conn.relay.stop.cancelled() => Err(refuse::shutting_down()),
         first = timeout(conn.relay.limits.hello_timeout, frames.next()) => match first {
@@ -115,7 +111,10 @@ async fn stream(conn: Arc<Conn>, send: SendStream, recv: RecvStream) {
         Err(refusal) => outbox.end_with(&refusal),
     }
     outbox.end();
-    let _ = timeout(LAST_WORDS, writer).await;
+    if timeout(LAST_WORDS, &mut writer).await.is_err() {
+        // It does not read: what waits for it is let go.
+        writer.abort();
+    }
 }
 
 impl Conn {

@@ -17,7 +17,7 @@ pub enum DataDirError {
 /// Held as long as the relay runs; the lock ends with the process, however that ends.
 #[derive(Debug)]
 pub(crate) struct DataDir {
-    _lock: File,
+    lock: File,
 }
 
 impl DataDir {
@@ -30,9 +30,15 @@ impl DataDir {
         let lock =
             OpenOptions::new().write(true).create(true).truncate(false).open(path.join("relay.lock"))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock }),
+            Ok(()) => Ok(Self { lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::Busy),
             Err(TryLockError::Error(e)) => Err(e.into()),
         }
+    }
+
+    /// Lets another relay have it.
+    pub(crate) fn release(&self) {
+        // Released in any case when the process ends.
+        let _ = self.lock.unlock();
     }
 }

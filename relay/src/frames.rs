@@ -55,7 +55,12 @@ impl Frames {
     fn take(&mut self) -> Result<Option<Bytes>, FrameError> {
         let Some(header) = self.received.first_chunk::<HEADER_LEN>() else { return Ok(None) };
         let length = frame_length(*header)?;
-        if self.received.len() < HEADER_LEN + length {
+        let missing = (HEADER_LEN + length).saturating_sub(self.received.len());
+        if missing > 0 {
+            // All at once when a good part is there; before, only as bytes arrive.
+            if self.received.len() > length / 8 {
+                self.received.reserve(missing);
+            }
             return Ok(None);
         }
         self.metrics.bytes_in.inc_by(u64::try_from(HEADER_LEN + length).unwrap_or(0));

@@ -14,7 +14,7 @@ pub(crate) struct Refusal {
     text: String,
     retry_after: Option<Duration>,
     head: Option<Head>,
-    statement: Option<Signed>,
+    statement: Option<Box<Signed>>,
 }
 
 impl Refusal {
@@ -36,7 +36,10 @@ impl Refusal {
 
     /// The device is no longer a member.
     pub(crate) fn revoked(statement: Option<Signed>) -> Self {
-        Self { statement, ..Self::new(Code::DeviceRevoked, "no longer a member of this group") }
+        Self {
+            statement: statement.map(Box::new),
+            ..Self::new(Code::DeviceRevoked, "no longer a member of this group")
+        }
     }
 
     /// As the answer to a request, or to the stream as a whole.
@@ -47,7 +50,7 @@ impl Refusal {
             message: self.text,
             retry_after_ms: self.retry_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
             head: self.head,
-            statement: self.statement,
+            statement: self.statement.map(|statement| *statement),
         }
         .into()
     }

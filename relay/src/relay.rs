@@ -11,6 +11,7 @@ use zerok_protocol::{DeviceId, MAX_BLOB};
 
 use crate::chunks::Chunks;
 use crate::config::Config;
+use crate::data_dir::DataDir;
 use crate::hub::Hub;
 use crate::limit::{Buckets, Rate};
 use crate::mailbox::Mailboxes;
@@ -34,6 +35,8 @@ pub(crate) struct Relay {
     pub(crate) sessions: AtomicU64,
     pub(crate) limits: Limits,
     pub(crate) started: Instant,
+    /// Held until the last task that may write has ended, or the relay was stopped in order.
+    pub(crate) data_dir: DataDir,
     /// Everything that runs for the relay; awaited when it stops.
     pub(crate) tasks: TaskTracker,
     /// Fires when the relay is to stop.
@@ -54,6 +57,7 @@ impl Relay {
     pub(crate) fn new(
         config: &Config,
         admission: Admission,
+        data_dir: DataDir,
         storage: Arc<dyn Storage>,
         chunks: Arc<Chunks>,
         hub: Arc<Hub>,
@@ -81,6 +85,7 @@ impl Relay {
                 max_sessions: limits.max_concurrent_sessions,
             },
             started: Instant::now(),
+            data_dir,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }

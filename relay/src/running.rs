@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use iroh::{Endpoint, TransportAddr};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use zerok_protocol::{DeviceId, RelayAddr};
 
 use crate::accept;
@@ -21,6 +21,9 @@ use crate::metrics::Metrics;
 use crate::policy::Admission;
 use crate::relay::Relay;
 use crate::store::{OpenError, Quotas, Sqlite};
+
+/// How long the database may take to close.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Why a relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,14 +57,13 @@ pub enum StartError {
     Http(#[from] HttpError),
 }
 
-/// A relay that runs. Dropping it without [`Running::stop`] ends it as a crash would: nothing acknowledged is lost.
+/// A relay that runs. Dropping it without [`Running::stop`] ends it without ceremony: nothing acknowledged is lost.
 pub struct Running {
     relay: Arc<Relay>,
     endpoint: Endpoint,
     address: RelayAddr,
     http: Option<(SocketAddr, AbortHandle)>,
     grace: Duration,
-    _data_dir: DataDir,
 }
 
 /// Starts a relay.
@@ -90,7 +92,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let dir = config.data.join("chunks");
     let chunks = tokio::task::spawn_blocking(move || Chunks::open(&dir, sizes));
     let chunks = Arc::new(chunks.await.map_err(std::io::Error::from).flatten().map_err(StartError::Chunks)?);
-    let relay = Arc::new(Relay::new(&config, admission, Arc::new(storage), chunks, hub, metrics));
+    let relay = Arc::new(Relay::new(&config, admission, data_dir, Arc::new(storage), chunks, hub, metrics));
     let endpoint = endpoint::bind(config.server.bind, key, config.limits.max_streams_per_connection).await?;
     let http = match config.http.bind {
         Some(addr) => {
@@ -105,7 +107,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     relay.tasks.spawn(clean(relay.clone(), Duration::from_secs(config.cleanup.interval_secs.max(1))));
     let grace = Duration::from_secs(config.server.shutdown_grace_secs);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
-    Ok(Running { relay, endpoint, address, http, grace, _data_dir: data_dir })
+    Ok(Running { relay, endpoint, address, http, grace })
 }
 
 /// What is told to devices: as configured, else what is bound, and for all interfaces theirs.
@@ -160,18 +162,27 @@ impl Running {
 
     /// Stops: no new connections, every session is told, what is being committed is finished, all within the grace time.
     pub async fn stop(self) {
+        let deadline = tokio::time::Instant::now() + self.grace;
         self.relay.stop.cancel();
         self.relay.tasks.close();
-        if timeout(self.grace, self.relay.tasks.wait()).await.is_err() {
+        if timeout_at(deadline, self.relay.tasks.wait()).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
-        if timeout(self.grace, self.relay.storage.close()).await.is_err() {
+        let _ = timeout_at(deadline, self.endpoint.close()).await;
+        // What was accepted is in the queue: a moment more than the grace time, if need be.
+        if timeout(CLOSING, self.relay.storage.close()).await.is_err() {
             tracing::warn!("the database did not close in time; nothing acknowledged is lost");
         }
-        let _ = timeout(self.grace, self.endpoint.close()).await;
+        self.relay.data_dir.release();
+        tracing::info!("stopped");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.relay.stop.cancel();
         if let Some((_, task)) = &self.http {
             task.abort();
         }
-        tracing::info!("stopped");
     }
 }

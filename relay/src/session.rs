@@ -18,8 +18,10 @@ use self::subscribe::Subscription;
 use crate::connection::{BUDGET, Conn};
 use crate::frames::{Frames, FramesError};
 use crate::hub::Group;
+use crate::metrics::Counted;
 use crate::outbox::Outbox;
 use crate::refuse::{self, Refusal};
+use crate::relay::Relay;
 
 /// An admitted session.
 pub(crate) struct Session {
@@ -33,14 +35,12 @@ pub(crate) struct Session {
 
 /// Serves a stream that began with HELLO.
 pub(crate) async fn serve(conn: Arc<Conn>, hello: Hello, mut frames: Frames, outbox: Arc<Outbox>) {
-    let metrics = conn.relay.metrics.clone();
-    let sessions = &conn.relay.sessions;
-    let full = sessions.fetch_add(1, Ordering::AcqRel) >= conn.relay.limits.max_sessions;
-    if full {
-        outbox.end_with(&Refusal::new(Code::RelayOverloaded, "too many sessions").answer(None));
-    } else if let Some(registration) = admit::until_admitted(&conn, hello, &mut frames, &outbox).await {
-        metrics.sessions_total.inc();
-        metrics.sessions.inc();
+    let Some(place) = Place::take(&conn.relay) else {
+        return outbox.end_with(&Refusal::new(Code::RelayOverloaded, "too many sessions").answer(None));
+    };
+    if let Some(registration) = admit::until_admitted(&conn, hello, &mut frames, &outbox).await {
+        let _counted = Counted::new(&conn.relay.metrics.sessions);
+        conn.relay.metrics.sessions_total.inc();
         let session = Arc::new(Session {
             conn: conn.clone(),
             id: registration.id,
@@ -50,9 +50,27 @@ pub(crate) async fn serve(conn: Arc<Conn>, hello: Hello, mut frames: Frames, out
         });
         let _over = session.over.clone().drop_guard();
         run(&session, &mut frames).await;
-        metrics.sessions.dec();
+        // Before the deliveries end: who sees them end has lost its access, too.
+        drop(registration);
     }
-    conn.relay.sessions.fetch_sub(1, Ordering::AcqRel);
+    drop(place);
+}
+
+/// One of the sessions that the relay takes at a time.
+struct Place(Arc<Relay>);
+
+impl Place {
+    fn take(relay: &Arc<Relay>) -> Option<Self> {
+        let place = Self(relay.clone());
+        let before = relay.sessions.fetch_add(1, Ordering::AcqRel);
+        (before < relay.limits.max_sessions).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 async fn run(session: &Arc<Session>, frames: &mut Frames) {

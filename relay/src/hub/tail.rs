@@ -55,36 +55,37 @@ pub(crate) struct Tail {
     blobs: VecDeque<Arc<TailBlob>>,
     /// Every blob after this cursor is here; none until the first came.
     from: Option<u64>,
-    newest: u64,
+    /// The newest cursor; none until the storage or the first blob told it.
+    newest: Option<u64>,
     bytes: usize,
     all: Arc<AtomicUsize>,
 }
 
 impl Tail {
     pub(crate) fn new(all: Arc<AtomicUsize>) -> Self {
-        Self { blobs: VecDeque::new(), from: None, newest: 0, bytes: 0, all }
+        Self { blobs: VecDeque::new(), from: None, newest: None, bytes: 0, all }
     }
 
     pub(crate) fn newest(&self) -> u64 {
-        self.newest
+        self.newest.unwrap_or(0)
     }
 
     /// The storage says that this cursor was assigned.
     pub(crate) fn raise(&mut self, cursor: u64) {
-        self.newest = self.newest.max(cursor);
+        self.newest = self.newest.max(Some(cursor));
     }
 
     /// Takes the next committed blob; keeps it if anybody may want it soon.
     pub(crate) fn add(&mut self, stored: Stored, keep: bool) {
         let cursor = stored.blob.cursor;
-        let before = self.newest;
-        self.newest = self.newest.max(cursor);
+        let before = self.newest.unwrap_or(cursor - 1);
+        self.newest = self.newest.max(Some(cursor));
         if !keep {
             self.clear();
             return;
         }
-        // Nothing was assigned between `before` and `cursor` if the tail was complete so far; else count from here.
-        self.from.get_or_insert(if before == 0 { cursor - 1 } else { before.min(cursor - 1) });
+        // Commits come in order, so nothing was assigned between the newest before and this one.
+        self.from.get_or_insert(before.min(cursor - 1));
         let size = stored.blob.payload.len();
         self.bytes += size;
         let all = self.all.fetch_add(size, Ordering::Relaxed) + size;
@@ -120,7 +121,7 @@ impl Tail {
 
     /// What follows `at` for `device`, within its credit and `max_bytes`.
     pub(crate) fn step(&self, at: u64, device: &DeviceId, credit: u64, max_bytes: usize) -> Step {
-        if at >= self.newest {
+        if at >= self.newest() {
             return Step::Wait;
         }
         if self.from.is_none_or(|from| from > at) {
@@ -142,7 +143,7 @@ impl Tail {
             }
             upto = blob.stored.blob.cursor;
         }
-        Step::Send { blobs, upto: upto.max(self.newest), short: false }
+        Step::Send { blobs, upto: upto.max(self.newest()), short: false }
     }
 }
 

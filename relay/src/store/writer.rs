@@ -1,8 +1,8 @@
 //! The one thread that writes. What waits is committed as a group; each job has its own savepoint, so that one that
 //! fails does not undo its neighbours; nobody is answered before the commit.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -46,9 +46,9 @@ pub(super) struct Writer(Arc<Shared>);
 
 struct Shared {
     // Unbounded, because a push must not wait here: sessions bound what they have under way by bytes.
-    commands: Mutex<Option<mpsc::UnboundedSender<Command>>>,
+    commands: mpsc::UnboundedSender<Command>,
     ack_task: AtomicBool,
-    totals: SharedTotals,
+    totals: Arc<SharedTotals>,
 }
 
 #[derive(Default)]
@@ -67,13 +67,9 @@ pub(super) fn start(
 ) -> Result<Writer, super::OpenError> {
     let mut books = Books::open(&connection).map_err(|_| rusqlite::Error::InvalidQuery)?;
     let (commands, mut inbox) = mpsc::unbounded_channel();
-    let shared = Arc::new(Shared {
-        commands: Mutex::new(Some(commands)),
-        ack_task: AtomicBool::new(false),
-        totals: SharedTotals::default(),
-    });
-    shared.totals.set(books.totals);
-    let writer = Writer(shared.clone());
+    let totals = Arc::new(SharedTotals::default());
+    totals.set(books.totals);
+    let shared = Shared { commands, ack_task: AtomicBool::new(false), totals: totals.clone() };
     let cursor_floor = clock::unix_micros();
     std::thread::Builder::new().name("relay-db".into()).spawn(move || {
         while let Some(first) = inbox.blocking_recv() {
@@ -81,23 +77,22 @@ pub(super) fn start(
             let started = Instant::now();
             let (answers, closing) =
                 run_group(&mut connection, &mut books, quotas, &acks, cursor_floor, group, &sink);
-            shared.totals.set(books.totals);
+            totals.set(books.totals);
             metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
             for answer in answers {
                 answer();
             }
             if let Some(done) = closing {
-                close(connection, &shared);
+                close(connection);
                 let _ = done.send(());
                 return;
             }
         }
     })?;
-    Ok(writer)
+    Ok(Writer(Arc::new(shared)))
 }
 
-fn close(connection: Connection, shared: &Shared) {
-    shared.commands.lock().unwrap_or_else(PoisonError::into_inner).take();
+fn close(connection: Connection) {
     if let Err(e) = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);") {
         tracing::warn!(error = %e, "final checkpoint failed; the next start repeats it");
     }
@@ -234,14 +229,8 @@ fn savepoint<T>(
 
 impl Writer {
     fn send(&self, command: Command) {
-        let commands = self.0.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = match &*commands {
-            Some(commands) => commands.send(command).err().map(|e| e.0),
-            None => Some(command),
-        };
-        drop(commands);
         // A refused job is dropped, which its caller sees; a push is told.
-        if let Some(Command::Push(_, done)) = refused {
+        if let Err(mpsc::error::SendError(Command::Push(_, done))) = self.0.commands.send(command) {
             done(Err(StoreError::Closed));
         }
     }

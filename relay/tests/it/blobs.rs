@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio::time::timeout;
 use zerok_protocol::*;
 
-use crate::client::{Client, PATIENCE, TestRelay, blob_id, push};
+use crate::client::{Client, PATIENCE, TestRelay, blob_id, config, push};
 use crate::devices::{Chain, Device};
 
 struct Two {
@@ -131,4 +131,45 @@ async fn credit_is_never_exceeded() {
     b.send(Credit { req: 1, bytes: 2000 }).await;
     assert!(matches!(timeout(PATIENCE, waiting).await.unwrap(), Some(Message::Deliver(_))));
     drop(t.relay);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_restored_from_a_backup_never_repeats_a_cursor() {
+    let a = Device::new(1);
+    let chain = Chain::new(&a);
+    let relay = TestRelay::start().await;
+    let client = Client::connect(&relay.address(), &a).await;
+    let (mut session, first) = client.session(&chain).await;
+    session.push(&chain, 1, &b"1"[..]).await;
+    let dir = relay.dir.clone();
+    relay.running.stop().await;
+    let (db, backup) = (dir.path().join("relay/relay.db"), dir.path().join("backup"));
+    std::fs::copy(&db, &backup).unwrap();
+    let running = zerok_relay::start(config(&dir)).await.unwrap();
+    let client = Client::connect(running.address(), &a).await;
+    let (mut session, _) = client.session(&chain).await;
+    let lost = session.push(&chain, 2, &b"2"[..]).await.cursor;
+    running.stop().await;
+    std::fs::copy(&backup, &db).unwrap();
+    let running = zerok_relay::start(config(&dir)).await.unwrap();
+    let client = Client::connect(running.address(), &a).await;
+    let (mut session, welcome) = client.session(&chain).await;
+    // The device sees that the relay went back, and what comes now is told apart from what was lost.
+    assert_eq!(welcome.log_id, first.log_id);
+    assert!(welcome.max_cursor < lost);
+    assert!(session.push(&chain, 3, &b"3"[..]).await.cursor > lost);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
+    let relay = TestRelay::start().await;
+    let dir = relay.dir.clone();
+    relay.running.stop().await;
+    let db = rusqlite::Connection::open(dir.path().join("relay/relay.db")).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    let error = zerok_relay::start(config(&dir)).await.err().unwrap();
+    assert!(matches!(error, zerok_relay::StartError::Database(_)), "{error}");
+    assert!(error.to_string().contains("newer version"), "{error}");
+    let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).unwrap();
+    assert_eq!(version, 99);
 }

@@ -17,15 +17,15 @@ use zerok_relay::{Config, Running};
 use crate::devices::{Chain, Device};
 
 /// Longer than anything here may take.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A relay in this process, on a free port.
-pub struct TestRelay {
-    pub running: Running,
-    pub dir: Arc<TempDir>,
+pub(crate) struct TestRelay {
+    pub(crate) running: Running,
+    pub(crate) dir: Arc<TempDir>,
 }
 
-pub fn config(dir: &TempDir) -> Config {
+pub(crate) fn config(dir: &TempDir) -> Config {
     let mut config = Config { data: dir.path().join("relay"), ..Config::default() };
     config.server.bind = "127.0.0.1:0".parse().unwrap();
     config.http.bind = None;
@@ -33,30 +33,30 @@ pub fn config(dir: &TempDir) -> Config {
 }
 
 impl TestRelay {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
-    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let mut config = config(&dir);
         change(&mut config);
         Self { running: zerok_relay::start(config).await.unwrap(), dir }
     }
 
-    pub fn address(&self) -> RelayAddr {
+    pub(crate) fn address(&self) -> RelayAddr {
         self.running.address().clone()
     }
 }
 
 /// A connection of one device.
-pub struct Client {
-    pub endpoint: Endpoint,
-    pub conn: Connection,
+pub(crate) struct Client {
+    _endpoint: Endpoint,
+    pub(crate) conn: Connection,
 }
 
 impl Client {
-    pub async fn connect(relay: &RelayAddr, device: &Device) -> Self {
+    pub(crate) async fn connect(relay: &RelayAddr, device: &Device) -> Self {
         let mut provider = aws_lc_rs::default_provider();
         provider.kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768];
         let transport = QuicTransportConfig::builder()
@@ -83,16 +83,16 @@ impl Client {
             addr = addr.with_ip_addr(*direct);
         }
         let conn = timeout(PATIENCE, endpoint.connect(addr, ALPN)).await.unwrap().unwrap();
-        Self { endpoint, conn }
+        Self { _endpoint: endpoint, conn }
     }
 
-    pub async fn open(&self) -> Stream {
+    pub(crate) async fn open(&self) -> Stream {
         let (send, recv) = self.conn.open_bi().await.unwrap();
         Stream { send, recv: Inbound { recv } }
     }
 
     /// A session of the chain's group, admitted; brings the roster if the relay asks for it.
-    pub async fn session(&self, chain: &Chain) -> (Stream, Welcome) {
+    pub(crate) async fn session(&self, chain: &Chain) -> (Stream, Welcome) {
         let mut stream = self.open().await;
         stream.send(hello(chain)).await;
         loop {
@@ -109,7 +109,7 @@ impl Client {
     }
 
     /// Takes the delivery stream of a subscription.
-    pub async fn delivery(&self) -> (Inbound, Delivery) {
+    pub(crate) async fn delivery(&self) -> (Inbound, Delivery) {
         let recv = timeout(PATIENCE, self.conn.accept_uni()).await.unwrap().unwrap();
         let mut inbound = Inbound { recv };
         match inbound.next().await {
@@ -119,7 +119,7 @@ impl Client {
     }
 }
 
-pub fn hello(chain: &Chain) -> Hello {
+pub(crate) fn hello(chain: &Chain) -> Hello {
     Hello {
         versions: vec![VERSION],
         group: chain.roster.group(),
@@ -130,18 +130,18 @@ pub fn hello(chain: &Chain) -> Hello {
 }
 
 /// Both directions of a stream.
-pub struct Stream {
-    pub send: SendStream,
-    pub recv: Inbound,
+pub(crate) struct Stream {
+    pub(crate) send: SendStream,
+    pub(crate) recv: Inbound,
 }
 
 /// The incoming direction.
-pub struct Inbound {
-    pub recv: RecvStream,
+pub(crate) struct Inbound {
+    pub(crate) recv: RecvStream,
 }
 
 impl Inbound {
-    pub async fn try_next(&mut self) -> Option<Message> {
+    pub(crate) async fn try_next(&mut self) -> Option<Message> {
         let read = async {
             let mut header = [0u8; HEADER_LEN];
             self.recv.read_exact(&mut header).await.ok()?;
@@ -152,12 +152,12 @@ impl Inbound {
         timeout(PATIENCE, read).await.expect("the relay says nothing")
     }
 
-    pub async fn next(&mut self) -> Message {
+    pub(crate) async fn next(&mut self) -> Message {
         self.try_next().await.expect("the stream ended")
     }
 
     /// The next blob, notices of being caught up passed over.
-    pub async fn blob(&mut self) -> Blob {
+    pub(crate) async fn blob(&mut self) -> Blob {
         loop {
             match self.next().await {
                 Message::Deliver(deliver) => return deliver.blob,
@@ -168,7 +168,7 @@ impl Inbound {
     }
 
     /// All blobs up to the cursor that the relay says is all.
-    pub async fn blobs_until(&mut self, cursor: u64) -> Vec<Blob> {
+    pub(crate) async fn blobs_until(&mut self, cursor: u64) -> Vec<Blob> {
         let mut blobs = Vec::new();
         loop {
             match self.next().await {
@@ -182,16 +182,16 @@ impl Inbound {
 }
 
 impl Stream {
-    pub async fn send(&mut self, message: impl Into<Message>) {
+    pub(crate) async fn send(&mut self, message: impl Into<Message>) {
         self.send.write_all(&message.into().to_frame()).await.unwrap();
     }
 
-    pub async fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) async fn raw(&mut self, bytes: &[u8]) {
         self.send.write_all(bytes).await.unwrap();
     }
 
     /// The next message, presence and news passed over.
-    pub async fn next(&mut self) -> Message {
+    pub(crate) async fn next(&mut self) -> Message {
         loop {
             match self.recv.next().await {
                 Message::Presence(_) | Message::RosterNews(_) => {}
@@ -200,37 +200,37 @@ impl Stream {
         }
     }
 
-    pub async fn error(&mut self) -> Error {
+    pub(crate) async fn error(&mut self) -> Error {
         match self.next().await {
             Message::Error(e) => e,
             other => panic!("no error: {other:?}"),
         }
     }
 
-    pub async fn ack(&mut self) -> PushAck {
+    pub(crate) async fn ack(&mut self) -> PushAck {
         match self.next().await {
             Message::PushAck(ack) => ack,
             other => panic!("no ack: {other:?}"),
         }
     }
 
-    pub async fn push(&mut self, chain: &Chain, n: u32, payload: impl Into<Bytes>) -> PushAck {
+    pub(crate) async fn push(&mut self, chain: &Chain, n: u32, payload: impl Into<Bytes>) -> PushAck {
         self.send(push(chain, n, payload)).await;
         self.ack().await
     }
 
-    pub async fn subscribe(&mut self, req: u32, after_cursor: u64, credit: u64) {
+    pub(crate) async fn subscribe(&mut self, req: u32, after_cursor: u64, credit: u64) {
         self.send(Subscribe { req, after_cursor, mode: SubscribeMode::Blobs, credit }).await;
     }
 }
 
-pub fn blob_id(n: u32) -> BlobId {
+pub(crate) fn blob_id(n: u32) -> BlobId {
     let mut id = [0u8; 16];
     id[..4].copy_from_slice(&n.to_be_bytes());
     BlobId(id)
 }
 
-pub fn push(chain: &Chain, n: u32, payload: impl Into<Bytes>) -> Push {
+pub(crate) fn push(chain: &Chain, n: u32, payload: impl Into<Bytes>) -> Push {
     Push {
         req: n,
         blob_id: blob_id(n),

@@ -6,18 +6,18 @@ use zerok_protocol::roster::{Append, Change, Envelope, Member, Roster, Signed, S
 use zerok_protocol::{DeviceId, Hash, KemKey, Signature};
 
 /// A device's identity.
-pub struct Device(SigningKey);
+pub(crate) struct Device(SigningKey);
 
 impl Device {
-    pub fn new(seed: u8) -> Self {
+    pub(crate) fn new(seed: u8) -> Self {
         Self(SigningKey::from_bytes(&[seed; 32]))
     }
 
-    pub fn secret(&self) -> [u8; 32] {
+    pub(crate) fn secret(&self) -> [u8; 32] {
         self.0.to_bytes()
     }
 
-    pub fn id(&self) -> DeviceId {
+    pub(crate) fn id(&self) -> DeviceId {
         DeviceId(self.0.verifying_key().to_bytes())
     }
 
@@ -39,13 +39,13 @@ fn envelope(to: DeviceId) -> Envelope {
 
 /// A roster in the making, with everything that travels beside it.
 #[derive(Clone)]
-pub struct Chain {
-    pub roster: Roster,
-    pub appends: Vec<Append>,
+pub(crate) struct Chain {
+    pub(crate) roster: Roster,
+    pub(crate) appends: Vec<Append>,
 }
 
 impl Chain {
-    pub fn new(first: &Device) -> Self {
+    pub(crate) fn new(first: &Device) -> Self {
         let envelopes = vec![envelope(first.id())];
         let statement = Statement {
             v: 1,
@@ -61,7 +61,7 @@ impl Chain {
         Self { roster: Roster::genesis_with(&append).unwrap(), appends: vec![append] }
     }
 
-    pub fn of(devices: &[&Device]) -> Self {
+    pub(crate) fn of(devices: &[&Device]) -> Self {
         let mut chain = Self::new(devices[0]);
         for device in &devices[1..] {
             chain.add(devices[0], device);
@@ -69,21 +69,21 @@ impl Chain {
         chain
     }
 
-    pub fn add(&mut self, by: &Device, joiner: &Device) {
+    pub(crate) fn add(&mut self, by: &Device, joiner: &Device) {
         self.extend(by, Change::Add { member: joiner.member() }, &[joiner.id()], Some(joiner));
     }
 
-    pub fn revoke(&mut self, by: &Device, gone: &Device) {
+    pub(crate) fn revoke(&mut self, by: &Device, gone: &Device) {
         let rest: Vec<_> = self.roster.members().keys().filter(|id| **id != gone.id()).copied().collect();
         self.extend(by, Change::Revoke { device: gone.id() }, &rest, None);
     }
 
-    pub fn rotate(&mut self, by: &Device) {
+    pub(crate) fn rotate(&mut self, by: &Device) {
         let all: Vec<_> = self.roster.members().keys().copied().collect();
         self.extend(by, Change::Rotate, &all, None);
     }
 
-    pub fn leave(&mut self, by: &Device) {
+    pub(crate) fn leave(&mut self, by: &Device) {
         self.extend(by, Change::Leave, &[], None);
     }
 

@@ -1,0 +1,132 @@
+//! Keys that change what a relay does, where no other test shows it.
+
+use zerok_protocol::*;
+use zerok_relay::{Config, DataDirError, StartError};
+
+use crate::client::{Client, PATIENCE, TestRelay, config, hello, push};
+use crate::devices::{Chain, Device};
+
+#[test]
+fn the_example_file_is_the_default() {
+    let text = include_str!("../../relay.example.toml");
+    assert_eq!(toml::from_str::<Config>(text).unwrap(), Config::default());
+    let open = text.replace("# admission = \"open\"", "admission = \"open\"");
+    let config: Config = toml::from_str(&open).unwrap();
+    assert_eq!(config.server.admission, Some(zerok_relay::Admission::Open));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_advertised_is_what_devices_are_told() {
+    let public = "192.0.2.7:4433".parse().unwrap();
+    let relay = TestRelay::with(|c| c.server.advertise = vec![public]).await;
+    assert_eq!(relay.address().addrs, [public]);
+    let relay = TestRelay::start().await;
+    assert!(relay.address().addrs[0].ip().is_loopback() && relay.address().addrs[0].port() != 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bound_to_all_interfaces_it_tells_their_addresses() {
+    let relay = TestRelay::with(|c| {
+        c.server.bind = "0.0.0.0:0".parse().unwrap();
+        c.server.admission = Some(zerok_relay::Admission::Open);
+    })
+    .await;
+    let addrs = relay.address().addrs;
+    assert!(!addrs.is_empty() && addrs.iter().all(|a| !a.ip().is_unspecified() && a.port() != 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_total_quota_holds_over_all_groups() {
+    let relay = TestRelay::with(|c| c.storage.max_total_storage = 5000).await;
+    let (a, b) = (Device::new(1), Device::new(2));
+    let (one, two) = (Chain::new(&a), Chain::new(&b));
+    let (ca, cb) = (Client::connect(&relay.address(), &a).await, Client::connect(&relay.address(), &b).await);
+    let ((mut sa, _), (mut sb, _)) = (ca.session(&one).await, cb.session(&two).await);
+    sa.push(&one, 1, vec![0; 3000]).await;
+    sb.send(push(&two, 1, vec![0; 3000])).await;
+    assert_eq!(sb.error().await.code, Code::GroupQuotaExceeded);
+    sb.push(&two, 2, vec![0; 2000]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_lives_as_long_as_asked_within_bounds() {
+    let relay = TestRelay::with(|c| {
+        c.storage.default_ttl_secs = 7000;
+        c.storage.max_ttl_secs = 9000;
+    })
+    .await;
+    let a = Device::new(1);
+    let chain = Chain::new(&a);
+    let client = Client::connect(&relay.address(), &a).await;
+    let (mut stream, welcome) = client.session(&chain).await;
+    assert_eq!(welcome.limits.max_ttl_seconds, 9000);
+    for (n, ttl_seconds) in [(1, None), (2, Some(8000)), (3, Some(1)), (4, Some(u64::MAX))] {
+        stream.send(Push { ttl_seconds, ..push(&chain, n, &b"x"[..]) }).await;
+        stream.ack().await;
+    }
+    let db = rusqlite::Connection::open(relay.dir.path().join("relay/relay.db")).unwrap();
+    let mut select = db.prepare("SELECT (expires_ms - stored_ms) / 1000 FROM blobs ORDER BY cursor").unwrap();
+    let lives: Vec<i64> = select.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(lives, [7000, 8000, 3600, 9000]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_has_no_more_streams_than_allowed() {
+    let relay = TestRelay::with(|c| c.limits.max_streams_per_connection = 2).await;
+    let a = Device::new(1);
+    let chain = Chain::new(&a);
+    let client = Client::connect(&relay.address(), &a).await;
+    let (_one, _two) = (client.session(&chain).await, client.session(&chain).await);
+    let third = client.conn.open_bi();
+    tokio::pin!(third);
+    // Whether it could open is known at once.
+    assert!(futures_util::poll!(third.as_mut()).is_pending());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_no_more_mailboxes_and_chunks_than_allowed() {
+    let relay = TestRelay::with(|c| {
+        c.limits.max_mailboxes = 1;
+        c.content.max_total = 1000;
+    })
+    .await;
+    let a = Device::new(1);
+    let chain = Chain::new(&a);
+    let client = Client::connect(&relay.address(), &a).await;
+    let (_session, _) = client.session(&chain).await;
+    let mut stream = client.open().await;
+    for (req, name) in [(1, 1), (2, 2)] {
+        let mailbox = MailboxId([name; 16]);
+        stream.send(MailboxOpen { req, mailbox, expiry_seconds: 60, notice: None }).await;
+    }
+    assert_eq!(stream.next().await, MailboxOk { req: 1 }.into());
+    assert_eq!(stream.error().await.code, Code::RelayOverloaded);
+    let mut stream = client.open().await;
+    let data = bytes::Bytes::from(vec![0; 1001]);
+    let put = ChunkPut { req: 1, group: chain.roster.group(), address: Hash::of(&data), data };
+    stream.send(put).await;
+    assert_eq!(stream.next().await, ChunkPutAck { req: 1, outcome: ChunkOutcome::Full }.into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_a_relay_without_stopping_it_ends_it() {
+    let relay = TestRelay::start().await;
+    let a = Device::new(1);
+    let client = Client::connect(&relay.address(), &a).await;
+    let mut stream = client.open().await;
+    stream.send(hello(&Chain::new(&a))).await;
+    assert_eq!(stream.error().await.code, Code::UnknownGroup);
+    let TestRelay { running, dir } = relay;
+    drop(running);
+    // Another one can have the data as soon as the last task has let go of it.
+    let free = async {
+        loop {
+            match zerok_relay::start(config(&dir)).await {
+                Ok(running) => return running.stop().await,
+                Err(StartError::DataDir(DataDirError::Busy)) => tokio::task::yield_now().await,
+                Err(e) => panic!("{e}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, free).await.expect("the relay goes on");
+}
