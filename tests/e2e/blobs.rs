@@ -119,7 +119,7 @@ fn a_full_relay_never_makes_a_push_fail() {
         pair.anna.push("large", blob);
     }
     wait_until("the relay is full, and status says so", || {
-        pair.anna.outbox() > 0 && problems(&pair.anna).iter().any(|p| p["code"] == "quota")
+        pair.anna.outbox() > 0 && problems(&pair.anna).iter().any(|p| p["code"] == "relay_full")
     });
     pair.ben.restart();
     wait_until("all of them arrive as room is made", || pair.ben.pull("large").len() == blobs.len());

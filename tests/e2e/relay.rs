@@ -12,10 +12,9 @@ fn key_and_port_are_kept_and_the_key_is_private() {
     let sandbox = Sandbox::new();
     let mut relay = Relay::start(&sandbox);
     let address = relay.address().to_owned();
-    for name in ["relay.key", "relay.db"] {
-        let mode = std::fs::metadata(relay.data().join(name)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{name} is open to others");
-    }
+    let open_to_others = |path| std::fs::metadata(path).unwrap().permissions().mode() & 0o077;
+    assert_eq!(open_to_others(relay.data()), 0);
+    assert_eq!(open_to_others(relay.data().join("relay.key")), 0);
     assert_eq!(relay.stop(), Exit::Code(0));
     relay.restart();
     assert_eq!(relay.address(), address);
