@@ -49,6 +49,8 @@ pub(super) struct Pusher {
     unanswered_bytes: usize,
     repairs: VecDeque<(DeviceId, Bytes)>,
     paused: Option<Instant>,
+    /// The pause is for want of room at the relay.
+    full: bool,
     stuck: bool,
     max_blob: u64,
     /// Counts refusals for a blob id that the relay has with another payload.
@@ -69,6 +71,7 @@ impl Pusher {
             unanswered_bytes: 0,
             repairs: VecDeque::new(),
             paused: None,
+            full: false,
             stuck: false,
             max_blob,
             salt: 0,
@@ -91,6 +94,14 @@ impl Pusher {
 
     pub(super) fn resume(&mut self) {
         self.paused = None;
+        self.full = false;
+    }
+
+    /// Another member has taken something in: the relay may have room again.
+    pub(super) fn room_made(&mut self) {
+        if self.full {
+            self.resume();
+        }
     }
 
     /// A new epoch: what was refused as stale may go now.
@@ -230,6 +241,7 @@ impl Pusher {
             return true; // whoever needs it asks again
         }
         let now = Instant::now();
+        self.full = false;
         match error.code {
             Code::RateLimited => {
                 self.paused =
@@ -237,6 +249,7 @@ impl Pusher {
             }
             Code::StaleEpoch => self.paused = Some(now + Duration::from_secs(1)),
             Code::GroupQuotaExceeded => {
+                self.full = true;
                 self.paused = Some(now + error.retry_after_ms.map_or(FULL, Duration::from_millis).min(FULL));
                 let text = "a relay has no room left for this group: what this device pushed waits here";
                 let hint =

@@ -388,6 +388,7 @@ impl Session {
                     self.want_at.get_or_insert(Instant::now() + WANT_AFTER);
                 }
                 if self.group.heard(sender, vector.clone()) {
+                    self.pusher.room_made();
                     self.remember_peer(sender, vector);
                 }
             }
