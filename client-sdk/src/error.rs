@@ -103,9 +103,11 @@ impl ApiError {
         Self { kind, message: message.into(), hint: kind.default_hint().to_owned() }
     }
 
-    /// A wrong parameter.
+    /// A wrong parameter. The text names it once, also when `why` names it already.
     pub fn invalid(parameter: &str, why: impl std::fmt::Display) -> Self {
-        Self::new(ErrorKind::InvalidArgument, format!("{parameter}: {why}"))
+        let (why, named) = (why.to_string(), format!("{parameter}: "));
+        let text = if why.starts_with(&named) { why } else { named + &why };
+        Self::new(ErrorKind::InvalidArgument, text)
     }
 
     /// The same with a better hint.
@@ -169,6 +171,13 @@ mod tests {
             let json = serde_json::to_string(&object).unwrap();
             let back: ErrorObjectOwned = serde_json::from_str(&json).unwrap();
             assert_eq!(ApiError::try_from(&back), Ok(error));
+        }
+    }
+
+    #[test]
+    fn a_wrong_parameter_is_named_once() {
+        for why in ["is empty", "channel: is empty"] {
+            assert_eq!(ApiError::invalid("channel", why).message, "channel: is empty");
         }
     }
 

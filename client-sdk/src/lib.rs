@@ -50,3 +50,8 @@ pub use limits::*;
 pub use push::{Push, idempotency_key};
 #[cfg(feature = "client")]
 pub use subscription::{Entries, Events, StartAt};
+
+/// The guide's Rust compiles.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Guide;
