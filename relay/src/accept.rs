@@ -6,6 +6,8 @@ use std::time::Duration;
 use iroh::Endpoint;
 use iroh::endpoint::{Incoming, IncomingAddr};
 use tokio::time::timeout;
+use tracing::Instrument;
+use zerok_protocol::DeviceId;
 
 use crate::connection;
 use crate::relay::Relay;
@@ -43,7 +45,12 @@ async fn handshake(relay: Arc<Relay>, incoming: Incoming) {
         handshake = timeout(HANDSHAKE, accepting) => handshake,
     };
     match handshake {
-        Ok(Ok(connection)) => connection::serve(relay, connection, ip).await,
+        Ok(Ok(connection)) => {
+            let device = DeviceId(*connection.remote_id().as_bytes());
+            // The id's own Display is a token that means nothing outside this process.
+            let span = tracing::debug_span!("connection", %device);
+            connection::serve(relay, connection, ip).instrument(span).await;
+        }
         Ok(Err(_)) => relay.metrics.rejected("failed"),
         Err(_) => relay.metrics.rejected("timeout"),
     }

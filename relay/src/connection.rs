@@ -9,9 +9,10 @@ use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 use zerok_protocol::{DeviceId, GroupId, Message};
 
-use crate::frames::{Frames, FramesError};
+use crate::frames::{Frames, FramesError, decode};
 use crate::limit::Bucket;
 use crate::metrics::Counted;
 use crate::outbox::Outbox;
@@ -23,6 +24,8 @@ use crate::{chunks, mailbox, session};
 pub(crate) const BUDGET: usize = 8 << 20;
 /// How long a refused stream may take to be read by the device.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long the streams of a connection may take to end when the relay stops.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Conn {
     pub(crate) relay: Arc<Relay>,
@@ -55,6 +58,7 @@ pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr
     let relay = &conn.relay;
     relay.metrics.connections_total.inc();
     let _counted = Counted::new(&relay.metrics.connections);
+    tracing::debug!("connection accepted");
     // Whoever opens nothing at all costs a connection for nothing.
     let mut deadline = relay.limits.hello_timeout;
     loop {
@@ -64,7 +68,7 @@ pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr
         };
         match accepted {
             Ok(Ok((send, recv))) => {
-                conn.tasks.spawn(stream(conn.clone(), send, recv));
+                conn.tasks.spawn(stream(conn.clone(), send, recv).in_current_span());
             }
             Ok(Err(_)) => break,
             Err(_) => {
@@ -76,21 +80,28 @@ pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr
     }
     // When the relay stops, the sessions say goodbye first, and before that what is being committed is answered.
     conn.tasks.close();
+    if relay.stop.is_cancelled() && timeout(GOODBYE, conn.tasks.wait()).await.is_err() {
+        tracing::debug!("closed before everything was said");
+    }
+    if relay.stop.is_cancelled() {
+        conn.quic.close(VarInt::from_u32(0), b"the relay is stopping");
+    }
     conn.tasks.wait().await;
     conn.quic.close(VarInt::from_u32(0), b"");
+    tracing::debug!("connection over");
 }
 
 async fn stream(conn: Arc<Conn>, send: SendStream, recv: RecvStream) {
     let mut frames = Frames::new(recv, conn.relay.metrics.clone());
     let outbox = Outbox::new(conn.relay.metrics.clone());
-    let mut writer = conn.tasks.spawn(outbox.clone().write_to(send));
+    let mut writer = conn.tasks.spawn(outbox.clone().write_to(send).in_current_span());
     let first = tokio::select! {
         () = conn.relay.stop.cancelled() => Err(refuse::shutting_down()),
         first = timeout(conn.relay.limits.hello_timeout, frames.next()) => match first {
             Err(_) => Err(Refusal::invalid("no message in time").answer(None)),
             Ok(Err(FramesError::Lost(_)) | Ok(None)) => return outbox.end(),
             Ok(Err(e)) => Err(Refusal::invalid(e.to_string()).answer(None)),
-            Ok(Ok(Some(frame))) => Message::decode(&frame).map_err(|e| Refusal::invalid(e.to_string()).answer(None)),
+            Ok(Ok(Some(frame))) => decode(&frame).map_err(|refusal| refusal.answer(None)),
         },
     };
     match first {

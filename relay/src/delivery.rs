@@ -172,6 +172,9 @@ impl State<'_> {
         upto: u64,
         may_be_all: bool,
     ) -> Result<(), Stopped> {
+        if !frames.is_empty() {
+            tracing::trace!(blobs = frames.len(), "deliver");
+        }
         self.session.conn.relay.metrics.deliveries.inc_by(u64::try_from(frames.len()).unwrap_or(0));
         self.spent = self.spent.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         self.at = upto;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use iroh::endpoint::{ReadError, RecvStream};
-use zerok_protocol::{FrameError, HEADER_LEN, frame_length};
+use zerok_protocol::{FrameError, HEADER_LEN, Message, frame_length};
 
 use crate::metrics::Metrics;
+use crate::refuse::Refusal;
 
 /// Why no further frame can be read.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,19 @@ pub(crate) enum FramesError {
     /// The stream or the connection is gone.
     #[error("stream lost")]
     Lost(#[source] ReadError),
+}
+
+/// The message in a frame, noted in the trace: its type and rough size, nothing else.
+pub(crate) fn decode(frame: &[u8]) -> Result<Message, Refusal> {
+    let message = Message::decode(frame).map_err(|e| Refusal::invalid(e.to_string()))?;
+    tracing::trace!(kind = name(&message), size = frame.len().next_power_of_two(), "received");
+    Ok(message)
+}
+
+/// The name of a message's type.
+pub(crate) fn name(message: &Message) -> &'static str {
+    let kind = message.kind();
+    Message::KINDS.iter().find(|(n, _)| *n == kind).map_or("", |(_, name)| name)
 }
 
 /// Frames of one stream.

@@ -29,7 +29,9 @@ const PROBE: Duration = Duration::from_secs(2);
 
 /// Why `/health` is not there.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {addr} (HTTP, http.bind)")]
+#[error(
+    "cannot listen on {addr} for /health and /metrics: choose another http.bind (--http IP:PORT), or none (--http none)"
+)]
 pub struct HttpError {
     addr: SocketAddr,
     #[source]

@@ -7,7 +7,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, MakeWriter};
+use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -56,6 +56,13 @@ where
         let meta = event.metadata();
         SystemTime.format_time(&mut out)?;
         write!(out, " {:>5} {}: ", meta.level(), meta.target())?;
+        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            if is_ours(span.metadata()) {
+                let fields = span.extensions();
+                let fields = fields.get::<FormattedFields<N>>().map_or("", |f| f.fields.as_str());
+                write!(out, "{}{{{fields}}}: ", span.name())?;
+            }
+        }
         let mut fields = String::new();
         context.format_fields(Writer::new(&mut fields), event)?;
         if is_ours(meta) { writeln!(out, "{fields}") } else { writeln!(out, "{}", redact(&fields)) }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use zerok_protocol::Message;
 
+use crate::frames::name;
 use crate::metrics::Metrics;
 
 /// Bytes that may wait before answers are held back.
@@ -79,6 +80,7 @@ impl Outbox {
         if let Message::Error(e) = message {
             self.metrics.error(e.code);
         }
+        tracing::trace!(kind = name(message), "send");
         self.add(|queue| queue.put(message));
     }
 

@@ -11,7 +11,7 @@ use zerok_protocol::{DeviceId, RelayAddr};
 
 use crate::accept;
 use crate::chunks::{Chunks, Sizes};
-use crate::config::Config;
+use crate::config::{Config, Http};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::endpoint::{self, EndpointError};
 use crate::http::{self, HttpError};
@@ -94,20 +94,35 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let chunks = Arc::new(chunks.await.map_err(std::io::Error::from).flatten().map_err(StartError::Chunks)?);
     let relay = Arc::new(Relay::new(&config, admission, data_dir, Arc::new(storage), chunks, hub, metrics));
     let endpoint = endpoint::bind(config.server.bind, key, config.limits.max_streams_per_connection).await?;
-    let http = match config.http.bind {
-        Some(addr) => {
-            let (listener, bound) = http::listen(addr).await?;
-            let task = tokio::spawn(http::run(relay.clone(), listener, config.http.metrics));
-            Some((bound, task.abort_handle()))
-        }
-        None => None,
-    };
+    let http = serve_http(&relay, &config.http).await?;
     let address = address(&endpoint, &config.server.advertise);
     relay.tasks.spawn(accept::run(relay.clone(), endpoint.clone()));
     relay.tasks.spawn(clean(relay.clone(), Duration::from_secs(config.cleanup.interval_secs.max(1))));
     let grace = Duration::from_secs(config.server.shutdown_grace_secs);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
     Ok(Running { relay, endpoint, address, http, grace })
+}
+
+/// Starts `/health` and `/metrics`. The default address is a convenience: if something else has it, the relay runs
+/// without.
+async fn serve_http(
+    relay: &Arc<Relay>,
+    config: &Http,
+) -> Result<Option<(SocketAddr, AbortHandle)>, HttpError> {
+    let Some(addr) = config.bind else { return Ok(None) };
+    match http::listen(addr).await {
+        Ok((listener, bound)) => {
+            let task = tokio::spawn(http::run(relay.clone(), listener, config.metrics));
+            Ok(Some((bound, task.abort_handle())))
+        }
+        Err(_) if config.bind == Http::default().bind => {
+            tracing::warn!(
+                "the default address of /health and /metrics is taken: going on without (see http.bind)"
+            );
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
 }
 
 /// What is told to devices: as configured, else what is bound, and for all interfaces theirs.

@@ -16,7 +16,7 @@ use zerok_protocol::{Code, GroupId, Hello, MAX_SIGNAL, Message};
 use self::slow::SlowLane;
 use self::subscribe::Subscription;
 use crate::connection::{BUDGET, Conn};
-use crate::frames::{Frames, FramesError};
+use crate::frames::{Frames, FramesError, decode};
 use crate::hub::Group;
 use crate::metrics::Counted;
 use crate::outbox::Outbox;
@@ -41,6 +41,7 @@ pub(crate) async fn serve(conn: Arc<Conn>, hello: Hello, mut frames: Frames, out
     if let Some(registration) = admit::until_admitted(&conn, hello, &mut frames, &outbox).await {
         let _counted = Counted::new(&conn.relay.metrics.sessions);
         conn.relay.metrics.sessions_total.inc();
+        tracing::debug!(group = %registration.id, "session admitted");
         let session = Arc::new(Session {
             conn: conn.clone(),
             id: registration.id,
@@ -50,6 +51,7 @@ pub(crate) async fn serve(conn: Arc<Conn>, hello: Hello, mut frames: Frames, out
         });
         let _over = session.over.clone().drop_guard();
         run(&session, &mut frames).await;
+        tracing::debug!("session over");
         // Before the deliveries end: who sees them end has lost its access, too.
         drop(registration);
     }
@@ -84,14 +86,14 @@ async fn run(session: &Arc<Session>, frames: &mut Frames) {
             frame = frames.next() => frame,
         };
         match frame {
-            Ok(Some(frame)) => match Message::decode(&frame) {
+            Ok(Some(frame)) => match decode(&frame) {
                 Ok(Message::Bye(_)) => return,
                 Ok(message) => {
                     if let Err((req, refusal)) = handle(session, &slow, &mut subscriptions, message).await {
                         session.outbox.send(&refusal.answer(req));
                     }
                 }
-                Err(e) => session.outbox.send(&Refusal::invalid(e.to_string()).answer(None)),
+                Err(refusal) => session.outbox.send(&refusal.answer(None)),
             },
             Ok(None) | Err(FramesError::Lost(_)) => return,
             Err(e) => return session.outbox.end_with(&Refusal::invalid(e.to_string()).answer(None)),

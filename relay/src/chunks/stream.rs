@@ -13,7 +13,7 @@ use zerok_protocol::{
 
 use super::Put;
 use crate::connection::{BUDGET, Conn};
-use crate::frames::{Frames, FramesError};
+use crate::frames::{Frames, FramesError, decode};
 use crate::outbox::Outbox;
 use crate::refuse::{self, Refusal};
 
@@ -43,9 +43,9 @@ pub(crate) async fn serve(conn: Arc<Conn>, first: Message, mut frames: Frames, o
                 frame = frames.next() => frame,
             };
             match frame {
-                Ok(Some(frame)) => match Message::decode(&frame) {
+                Ok(Some(frame)) => match decode(&frame) {
                     Ok(message) => break message,
-                    Err(e) => outbox.send(&Refusal::invalid(e.to_string()).answer(None)),
+                    Err(refusal) => outbox.send(&refusal.answer(None)),
                 },
                 // What was asked for is still answered.
                 Ok(None) => return drain(&conn, &outbox, &waiting).await,

@@ -12,7 +12,7 @@ use zerok_protocol::{
 
 use super::MailboxError;
 use crate::connection::Conn;
-use crate::frames::{Frames, FramesError};
+use crate::frames::{Frames, FramesError, decode};
 use crate::outbox::Outbox;
 use crate::refuse::{self, Refusal};
 
@@ -49,9 +49,9 @@ pub(crate) async fn serve(conn: Arc<Conn>, first: Message, mut frames: Frames, o
                 frame = frames.next() => frame,
             };
             match frame {
-                Ok(Some(frame)) => match Message::decode(&frame) {
+                Ok(Some(frame)) => match decode(&frame) {
                     Ok(message) => break message,
-                    Err(e) => outbox.send(&Refusal::invalid(e.to_string()).answer(None)),
+                    Err(refusal) => outbox.send(&refusal.answer(None)),
                 },
                 // What was asked for is still answered.
                 Ok(None) => return mailing.drain().await,

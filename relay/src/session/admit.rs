@@ -8,7 +8,7 @@ use zerok_protocol::{Code, GroupId, Hello, Message, RosterOk, VERSION, Welcome};
 
 use crate::admission::{self, Staging};
 use crate::connection::{Access, Conn};
-use crate::frames::Frames;
+use crate::frames::{Frames, decode};
 use crate::hub::{Ended, Registration};
 use crate::outbox::Outbox;
 use crate::refuse::{self, Refusal};
@@ -68,10 +68,10 @@ async fn next(conn: &Conn, frames: &mut Frames, outbox: &Outbox, deadline: Insta
             frame = timeout_at(deadline, frames.next()) => frame,
         };
         let refusal = match frame {
-            Ok(Ok(Some(frame))) => match Message::decode(&frame) {
+            Ok(Ok(Some(frame))) => match decode(&frame) {
                 Ok(message) => return Some(message),
-                Err(e) => {
-                    outbox.send(&Refusal::invalid(e.to_string()).answer(None));
+                Err(refusal) => {
+                    outbox.send(&refusal.answer(None));
                     continue;
                 }
             },

@@ -21,6 +21,7 @@ pub(super) async fn push(session: &Arc<Session>, push: Push) -> Result<(), Refus
         let text = format!("a blob is at most {} bytes here", limits.max_blob);
         return Err((Some(req), Refusal::new(Code::BlobTooLarge, text)));
     }
+    tracing::debug!(blob = %push.blob_id, size = push.payload.len().next_power_of_two(), "push");
     let known = session.group.known();
     if let Some(recipient) = &push.recipient
         && !known.roster.is_member(recipient)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracing::Instrument;
 use zerok_protocol::{
     Code, MAX_FRAME, MAX_PAGE_BLOBS, Message, Pull, PullResponse, RosterAppend, RosterGet, RosterOk,
     RosterPage,
@@ -27,7 +28,7 @@ pub(super) struct SlowLane(mpsc::Sender<Message>);
 impl SlowLane {
     pub(super) fn start(session: &Arc<Session>) -> Self {
         let (sender, inbox) = mpsc::channel(WAITING);
-        session.conn.tasks.spawn(serve(session.clone(), inbox));
+        session.conn.tasks.spawn(serve(session.clone(), inbox).in_current_span());
         Self(sender)
     }
 
@@ -57,6 +58,7 @@ async fn serve(session: Arc<Session>, mut inbox: mpsc::Receiver<Message>) {
 
 async fn pull(session: &Session, request: Pull) -> Result<(), Refusal> {
     session.conn.relay.metrics.pulls.inc();
+    tracing::debug!("pull");
     let limit = PageLimit {
         blobs: request.limit.unwrap_or(MAX_PAGE_BLOBS).clamp(1, MAX_PAGE_BLOBS),
         bytes: PAGE_BYTES - 64 * 1024,
@@ -78,6 +80,7 @@ async fn roster_get(session: &Session, request: RosterGet) -> Result<(), Refusal
 }
 
 async fn roster_append(session: &Arc<Session>, request: RosterAppend) -> Result<(), Refusal> {
+    tracing::debug!(statements = request.statements.len(), "roster append");
     let (req, outbox) = (request.req, session.outbox.clone());
     let answer = move |head| outbox.send(&RosterOk { req, head }.into());
     let conn = &session.conn;

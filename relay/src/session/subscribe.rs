@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tracing::Instrument;
 use zerok_protocol::Subscribe;
 
 use super::Session;
@@ -43,6 +44,8 @@ pub(super) fn start(
     }
     let (credit, granted) = watch::channel(subscribe.credit);
     subscriptions.insert(subscribe.req, Subscription { credit });
-    session.conn.tasks.spawn(delivery::run(session.clone(), subscribe.clone(), granted));
+    tracing::debug!(mode = ?subscribe.mode, "subscribe");
+    let delivery = delivery::run(session.clone(), subscribe.clone(), granted);
+    session.conn.tasks.spawn(delivery.in_current_span());
     Ok(())
 }

@@ -82,6 +82,8 @@ async fn a_restart_keeps_identity_port_and_blobs_and_the_log_tells_nothing() {
     let mut log = String::new();
     process.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert!(log.contains("listening") && log.contains("stopped"), "{log}");
+    assert!(log.contains("received kind=\"Push\"") && log.contains("send kind=\"PushAck\""), "{log}");
+    assert!(log.contains("connection{device=~"), "{log}");
     let group = chain.roster.group();
     let hidden = [a.id().to_hex(), group.to_hex(), first.id.to_hex(), "127.0.0.1".into(), "canary".into()];
     for secret in hidden {

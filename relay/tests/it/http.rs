@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::client::{Client, TestRelay, push};
+use crate::client::{Client, TestRelay, config, push};
 use crate::devices::{Chain, Device};
 
 async fn request(relay: &TestRelay, line: &str) -> (u16, String) {
@@ -77,4 +77,19 @@ async fn other_paths_and_methods_are_refused_and_metrics_can_be_off() {
     assert_eq!(request(&relay, "GET /metrics").await.0, 404);
     assert_eq!(request(&relay, "GET /").await.0, 404);
     assert_eq!(request(&relay, "POST /health").await.0, 405);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_is_named_unless_it_is_the_default() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = taken.local_addr().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut wrong = config(&dir);
+    wrong.http.bind = Some(addr);
+    let error = zerok_relay::start(wrong).await.err().unwrap().to_string();
+    assert!(error.contains(&addr.to_string()) && error.contains("--http none"), "{error}");
+    // Whoever has the default one, now or from here on.
+    let _default = tokio::net::TcpListener::bind("127.0.0.1:8080").await;
+    let relay = TestRelay::with(|c| c.http.bind = zerok_relay::Http::default().bind).await;
+    assert_eq!(relay.running.http_addr(), None);
 }
