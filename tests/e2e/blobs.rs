@@ -111,10 +111,10 @@ fn a_relay_that_does_not_answer_never_holds_a_push_up() {
 
 #[test]
 fn a_full_relay_never_makes_a_push_fail() {
-    let mut pair = Pair::with_environment(&[("ZEROK_RELAY_STORAGE_MAX_GROUP_STORAGE", "200000")], &[]);
+    let mut pair = Pair::with_environment(&[("ZEROK_RELAY_STORAGE_MAX_GROUP_STORAGE", "2000000")], &[]);
     pair.converge();
     pair.ben.kill9();
-    let blobs: Vec<_> = (0..40).map(|i| noise(&format!("blob {i}"), 10_000)).collect();
+    let blobs: Vec<_> = (0..40).map(|i| noise(&format!("blob {i}"), 100_000)).collect();
     for blob in &blobs {
         pair.anna.push("large", blob);
     }
