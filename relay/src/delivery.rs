@@ -65,6 +65,16 @@ enum Out {
     Session,
 }
 
+impl Out {
+    /// Waits until nobody reads any more.
+    async fn gone(&self) {
+        match self {
+            Out::Stream(stream) => drop(stream.stopped().await),
+            Out::Session => std::future::pending().await,
+        }
+    }
+}
+
 struct State<'a> {
     session: &'a Session,
     /// Everything up to here was offered.
@@ -107,7 +117,10 @@ impl State<'_> {
                 }
             };
             if short {
-                self.granted.changed().await.map_err(|_| Stopped::Unsubscribed)?;
+                tokio::select! {
+                    changed = self.granted.changed() => changed.map_err(|_| Stopped::Unsubscribed)?,
+                    () = self.out.gone() => return Err(Stopped::Gone),
+                }
             }
         }
     }
@@ -123,16 +136,10 @@ impl State<'_> {
 
     /// Until there is more, or nobody is there any more.
     async fn wait(&mut self, newest: &mut watch::Receiver<u64>) -> Result<(), Stopped> {
-        let gone = async {
-            match &self.out {
-                Out::Stream(stream) => drop(stream.stopped().await),
-                Out::Session => std::future::pending().await,
-            }
-        };
         tokio::select! {
             changed = newest.changed() => changed.map_err(|_| Stopped::Gone),
             changed = self.granted.changed() => changed.map_err(|_| Stopped::Unsubscribed),
-            () = gone => Err(Stopped::Gone),
+            () = self.out.gone() => Err(Stopped::Gone),
         }
     }
 

@@ -134,6 +134,31 @@ async fn credit_is_never_exceeded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_its_device_stops_makes_place_for_others_even_without_credit() {
+    let t = two().await;
+    let (mut a, _) = t.a.session(&t.chain).await;
+    a.push(&t.chain, 1, &b"sealed"[..]).await;
+    let (mut b, _) = t.b.session(&t.chain).await;
+    for req in 0..4 {
+        b.subscribe(req, 0, 0).await;
+        let (mut delivery, _) = t.b.delivery().await;
+        delivery.recv.stop(0u32.into()).unwrap();
+    }
+    // There are four at most, and the relay notices a moment later that those are over.
+    loop {
+        b.subscribe(9, 0, CREDIT_DEFAULT).await;
+        b.send(Pull { req: 10, after_cursor: 0, limit: Some(1) }).await;
+        match b.next().await {
+            Message::PullResponse(_) => break,
+            Message::Error(e) => assert_eq!(e.code, Code::InvalidMessage),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(b.next().await, Message::PullResponse(_)));
+    }
+    assert_eq!(t.b.delivery().await.0.blob().await.blob_id, blob_id(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_restored_from_a_backup_never_repeats_a_cursor() {
     let a = Device::new(1);
     let chain = Chain::new(&a);
