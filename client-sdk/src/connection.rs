@@ -16,6 +16,8 @@ use crate::limits::{MAX_MESSAGE, MAX_WAIT_MS};
 
 /// Longest wait for the daemon to answer the WebSocket handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Longest wait for an answer: the longest that a call may ask the daemon to wait, and some more.
+pub(crate) const LONGEST_CALL: Duration = Duration::from_millis(MAX_WAIT_MS + 60_000);
 /// Notifications kept for a subscriber that does not read; more make the subscription start again where it was.
 const BUFFERED_NOTIFICATIONS: usize = 16;
 
@@ -67,7 +69,7 @@ async fn open(socket: &Path) -> Result<client::Client, Error> {
     let (sender, receiver) =
         tokio::time::timeout(HANDSHAKE, handshake).await.map_err(|_| Error::Timeout)?.map_err(refused)?;
     Ok(ClientBuilder::new()
-        .request_timeout(Duration::from_millis(MAX_WAIT_MS) + Duration::from_secs(60))
+        .request_timeout(LONGEST_CALL)
         .max_buffer_capacity_per_subscription(BUFFERED_NOTIFICATIONS)
         .build_with_tokio(sender, receiver))
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::Error;
-use crate::connection::dial;
+use crate::connection::{LONGEST_CALL, dial};
 use crate::limits::MAX_MESSAGE;
 
 /// Most bytes of status line and header fields.
@@ -48,7 +48,8 @@ pub(crate) async fn call<P: Serialize, R: DeserializeOwned>(
          connection: close\r\n\r\n",
         body.len()
     );
-    let answer = exchange(socket, head.as_bytes(), &body).await?;
+    let exchange = exchange(socket, head.as_bytes(), &body);
+    let answer = tokio::time::timeout(LONGEST_CALL, exchange).await.map_err(|_| Error::Timeout)??;
     let answer = body_of(&answer)?;
     let response: Response<R> = serde_json::from_slice(answer).map_err(RpcError::ParseError)?;
     match (response.result, response.error) {

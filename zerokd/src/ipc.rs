@@ -23,7 +23,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::limits::{Limits, SubscriptionSlots};
-pub(crate) use self::listener::{BindError, Listener, bind};
+use self::listener::Listener;
+pub(crate) use self::listener::bind;
 
 /// Serves `methods` on the socket until `stop`, then lets the calls in flight end within [`Limits::drain`]; returns
 /// when every connection is closed and the socket is removed.
