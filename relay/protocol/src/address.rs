@@ -124,7 +124,9 @@ impl RelayAddr {
     pub fn expose(&self) -> String {
         let plain = self.to_string();
         match &self.token {
-            Some(token) => format!("{plain}{}token={}", if plain.contains('?') { '&' } else { '?' }, token.expose()),
+            Some(token) => {
+                format!("{plain}{}token={}", if plain.contains('?') { '&' } else { '?' }, token.expose())
+            }
             None => plain,
         }
     }

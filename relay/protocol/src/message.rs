@@ -92,7 +92,9 @@ fn reason(e: &rmp_serde::decode::Error) -> String {
         E::DepthLimitExceeded => "nested too deeply".into(),
         E::Utf8Error(_) => "not UTF-8".into(),
         // serde's "missing field `x`" and "invalid length 3, expected 32 bytes": field names and lengths only.
-        E::Syntax(text) if text.starts_with("missing field") || text.starts_with("invalid length") => text.clone(),
+        E::Syntax(text) if text.starts_with("missing field") || text.starts_with("invalid length") => {
+            text.clone()
+        }
         _ => "invalid body".into(),
     }
 }
@@ -528,7 +530,10 @@ mod tests {
     fn an_unknown_type_is_told_apart_from_garbage() {
         assert_eq!(Message::decode(&[0x92, 0x6f, 0x80]), Err(DecodeError::UnknownType(0x6f)));
         assert!(matches!(Message::decode(b"garbage"), Err(DecodeError::Malformed { kind: 0, .. })));
-        assert!(matches!(Message::decode(&[0x92, 0x24, 0x80]), Err(DecodeError::Malformed { kind: 0x24, .. })));
+        assert!(matches!(
+            Message::decode(&[0x92, 0x24, 0x80]),
+            Err(DecodeError::Malformed { kind: 0x24, .. })
+        ));
     }
 
     #[test]

@@ -91,7 +91,9 @@ impl Roster {
     pub fn genesis(signed: &Signed) -> Result<Self, RosterError> {
         let statement = signed.statement()?;
         let not_allowed = |why| RosterError::NotAllowed { n: 0, why };
-        let Change::Genesis { member } = &statement.change else { return Err(not_allowed("a roster begins with genesis")) };
+        let Change::Genesis { member } = &statement.change else {
+            return Err(not_allowed("a roster begins with genesis"));
+        };
         if statement.n != 0 || statement.prev.is_some() || statement.group.is_some() {
             return Err(not_allowed("genesis has no predecessor"));
         }
@@ -155,7 +157,9 @@ impl Roster {
                     return not_allowed("the device is a member already");
                 }
                 if self.gone.contains(&member.device) {
-                    return not_allowed("a device that left or was revoked comes back under a new identity only");
+                    return not_allowed(
+                        "a device that left or was revoked comes back under a new identity only",
+                    );
                 }
                 if self.members.len() >= MAX_MEMBERS {
                     return not_allowed("the group is full");
@@ -222,7 +226,11 @@ impl Roster {
         let statement = append.statement.statement()?;
         let misfit = Err(RosterError::Envelopes { n: statement.n });
         let Some(expected) = statement.envelopes_hash else {
-            return if append.envelopes.is_empty() && append.sealed_previous.is_empty() { Ok(()) } else { misfit };
+            return if append.envelopes.is_empty() && append.sealed_previous.is_empty() {
+                Ok(())
+            } else {
+                misfit
+            };
         };
         let to: BTreeSet<DeviceId> = append.envelopes.iter().map(|e| e.device).collect();
         let right = match &statement.change {
@@ -230,7 +238,10 @@ impl Roster {
             _ => to.iter().eq(self.members.keys()),
         };
         let hashes: Vec<Hash> = append.envelopes.iter().map(Envelope::hash).collect();
-        if right && to.len() == append.envelopes.len() && envelopes_hash(&hashes, &append.sealed_previous) == expected {
+        if right
+            && to.len() == append.envelopes.len()
+            && envelopes_hash(&hashes, &append.sealed_previous) == expected
+        {
             Ok(())
         } else {
             misfit

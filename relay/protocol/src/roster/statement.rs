@@ -89,7 +89,10 @@ impl Change {
     /// Does it make an epoch?
     #[must_use]
     pub fn makes_epoch(&self) -> bool {
-        matches!(self, Change::Genesis { .. } | Change::Revoke { .. } | Change::Rotate | Change::Recovery { .. })
+        matches!(
+            self,
+            Change::Genesis { .. } | Change::Revoke { .. } | Change::Rotate | Change::Recovery { .. }
+        )
     }
 
     /// Do envelopes stand beside it?
