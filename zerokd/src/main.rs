@@ -10,8 +10,8 @@ use zerokd::{Config, Paths, StopSignals, demo, logging};
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Directory for configuration, data and socket [default: the platform's places]
-    #[arg(long, global = true, env = "ZEROKD_HOME")]
+    /// Directory for configuration, data and socket [default: ZEROKD_HOME, or the platform's places]
+    #[arg(long, global = true)]
     home: Option<PathBuf>,
     /// Configuration file
     #[arg(long, env = "ZEROKD_CONFIG")]
@@ -19,8 +19,8 @@ struct Args {
     /// Data directory
     #[arg(long, env = "ZEROKD_DATA")]
     data: Option<PathBuf>,
-    /// Path of the local socket
-    #[arg(long, env = "ZEROKD_SOCKET")]
+    /// Path of the local socket [default: below --home, ZEROKD_SOCKET, or the platform's place]
+    #[arg(long)]
     socket: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,

@@ -30,17 +30,18 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// The files of the daemon with this home; without one, the platform's places. An explicit `socket` wins.
+    /// The files of the daemon with this home; without one, with `ZEROKD_HOME`, or in the platform's places. An explicit
+    /// `socket` wins.
     ///
     /// # Errors
     /// No home directory is known, or the socket's path is too long.
     pub fn locate(home: Option<&Path>, socket: Option<&Path>) -> Result<Self, PathsError> {
-        let from_env = std::env::var_os("ZEROKD_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
-        let home = home.map(Path::to_owned).or(from_env);
         let socket = match socket {
             Some(socket) => std::path::absolute(socket)?,
-            None => socket::locate(home.as_deref())?,
+            None => socket::locate(home)?,
         };
+        let from_env = std::env::var_os("ZEROKD_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let home = home.map(Path::to_owned).or(from_env);
         if let Some(home) = home {
             let home = std::path::absolute(home)?;
             return Ok(Self { config: home.join("config.toml"), data: home, socket });

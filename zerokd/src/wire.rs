@@ -72,12 +72,19 @@ pub(crate) fn drain(
     drained
 }
 
-/// Starts a writer: what waits goes out in one write.
+/// Starts a writer: what waits goes out in one write. It ends with its senders, or with the connection.
 pub(crate) fn writer(mut stream: SendStream, tracker: &TaskTracker) -> mpsc::Sender<Message> {
     let (queue, mut waiting) = mpsc::channel::<Message>(OUTGOING);
     tracker.spawn(async move {
         let mut batch = Vec::new();
-        while let Some(message) = waiting.recv().await {
+        let lost = stream.stopped();
+        tokio::pin!(lost);
+        loop {
+            let message = tokio::select! {
+                message = waiting.recv() => message,
+                _ = &mut lost => return,
+            };
+            let Some(message) = message else { break };
             batch.clear();
             message.put(&mut batch);
             while batch.len() < BATCH {

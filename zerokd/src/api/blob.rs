@@ -213,7 +213,7 @@ impl Reader {
             id: format!("{}:{}", row.chain.to_hex(), row.n),
             author: row.device.to_hex(),
             n: row.n,
-            hlc: row.hlc.0,
+            hlc: row.hlc.millis(),
             key: row.key,
             data: Base64Bytes(row.body.into()),
         }
