@@ -10,6 +10,7 @@
 //! Sealed chunks are never stored here: they are made anew from the plaintext, which gives the same bytes. Where the
 //! plaintext lies is known by its hash through [`Sources`]; a file that changed meanwhile shows by other addresses.
 
+mod early;
 mod fetch;
 mod ingest;
 mod list;
@@ -23,7 +24,6 @@ mod way;
 
 use std::fs::File;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -32,12 +32,14 @@ use zerok_protocol::Hash;
 
 pub(crate) use fetch::FetchError;
 pub(crate) use ingest::IngestError;
+pub(crate) use rows::collect;
 
 use crate::context::Context;
 use crate::group::Groups;
 use crate::link::ChunkWant;
 use crate::store::log::GroupRow;
 use crate::store::{Store, StoreError};
+use early::Early;
 use stream::Streams;
 use wanted::Wanted;
 use way::{LinkWay, Way};
@@ -46,8 +48,6 @@ use way::{LinkWay, Way};
 const FETCHES: usize = 16;
 /// Bytes of chunks between a file and the relay's answer, in KiB: uploads.
 const UPLOAD_WINDOW_KIB: usize = 8 << 10;
-/// How often what no file has any more is forgotten.
-const FORGET: Duration = Duration::from_secs(3600);
 /// Notices of changed files that may wait; one that is dropped is found by the next scan.
 const GONE: usize = 256;
 
@@ -77,7 +77,8 @@ pub(crate) struct Content {
 struct Inner {
     store: Store,
     groups: Groups,
-    streams: Streams,
+    streams: Arc<Streams>,
+    early: Early,
     sources: OnceLock<Arc<dyn Sources>>,
     wanted: Wanted,
     fetches: Semaphore,
@@ -106,10 +107,12 @@ impl Content {
         cancel: CancellationToken,
     ) -> Self {
         let (gone, changed) = mpsc::channel(GONE);
+        let streams = Arc::new(Streams::new(way.clone(), tracker.clone(), cancel.clone()));
         let inner = Inner {
             store,
             groups,
-            streams: Streams::new(way.clone(), tracker.clone()),
+            early: Early::start(streams.clone(), &tracker, cancel.clone()),
+            streams,
             sources: OnceLock::new(),
             wanted: Wanted::start(way, &tracker, cancel.clone()),
             fetches: Semaphore::new(FETCHES),
@@ -123,7 +126,6 @@ impl Content {
         let content = Self { inner: Arc::new(inner) };
         tracker.spawn(upload::run(content.clone()));
         tracker.spawn(serve::run(content.clone(), wants));
-        tracker.spawn(content.clone().forget_regularly());
         content
     }
 
@@ -141,19 +143,6 @@ impl Content {
     /// Rows of contents to upload were committed.
     pub(crate) fn wake(&self) {
         self.inner.wake.notify_one();
-    }
-
-    /// Forgets what no file has any more, now and every hour.
-    async fn forget_regularly(self) {
-        let forget = async {
-            loop {
-                if let Err(error) = self.inner.store.write(|connection| rows::collect(connection)).await {
-                    tracing::warn!("old contents cannot be forgotten: {error}");
-                }
-                tokio::time::sleep(FORGET).await;
-            }
-        };
-        self.inner.cancel.run_until_cancelled(forget).await;
     }
 
     fn sources(&self) -> Option<&Arc<dyn Sources>> {

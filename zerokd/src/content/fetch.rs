@@ -276,20 +276,16 @@ impl Fetch {
     /// What an earlier attempt wrote, if it is the piece; blocking.
     fn staged_piece(&self, chunk: ChunkRef, offset: u64) -> Option<Vec<u8>> {
         let row = DataChunk { chunk, offset, fingerprint: Default::default() };
-        let mut plaintext = Vec::new();
         Pieces::of(self.staged.try_clone().ok()?, &self.group).seal(&row).ok()?;
-        piece::read(&self.staged, &row, &mut plaintext).ok()?;
-        Some(plaintext)
+        piece::read(&self.staged, &row).ok()
     }
 
     /// The piece out of a file here, if it still is what it was; blocking.
     fn local_piece(&self, places: &[LocalPiece]) -> Option<(Vec<u8>, rows::Fingerprint)> {
-        let mut plaintext = Vec::new();
         places.iter().find_map(|place| {
-            let file = self.open_source(place)?;
-            piece::read(&file, &place.piece, &mut plaintext).ok()?;
+            let plaintext = piece::read(&*self.open_source(place)?, &place.piece).ok()?;
             let fingerprint = fingerprint(&self.group, &plaintext);
-            (fingerprint == place.piece.fingerprint).then(|| (std::mem::take(&mut plaintext), fingerprint))
+            (fingerprint == place.piece.fingerprint).then_some((plaintext, fingerprint))
         })
     }
 

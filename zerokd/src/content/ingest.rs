@@ -17,12 +17,14 @@ use super::Content;
 use super::piece::fingerprint;
 use super::rows::{self, DataChunk, Fingerprint, ListChunk, Rows, State};
 use crate::group::Group;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// Bytes read at once; more than the largest piece.
 const WINDOW: usize = 4 << 20;
 /// Pieces whose fingerprints are looked up at once.
 const LOOKUP: usize = 64;
+/// Pieces that are offered to the relays together.
+const EARLY: usize = 8;
 /// Files from this size on are cut on one core and sealed on another.
 const TWO_THREADS: u64 = 1 << 20;
 
@@ -48,8 +50,6 @@ pub(crate) enum IngestError {
 pub(crate) struct Ingested {
     /// For the record.
     pub content: zerok_core::Content,
-    /// BLAKE3 of the file.
-    pub hash: Hash,
     /// To be inserted in the transaction that logs the record; `None` for what stands in the record itself.
     pub rows: Option<Rows>,
 }
@@ -72,7 +72,7 @@ impl Content {
         let (epoch, keys) = group.current();
         let cutter = Cutter::new(&group.keys.gear, size);
         let mut sealing = Sealing {
-            store: &self.inner.store,
+            engine: self,
             group,
             sealer: ChunkSealer::new(&keys, group.id, epoch),
             builder: ListBuilder::new(),
@@ -89,7 +89,7 @@ impl Content {
         let (root, data, lists) = sealing.finish()?;
         let content = ContentRef { root, epoch, size, hash };
         let rows = Rows { grp: group.row, content: content.clone(), state: State::Waiting, data, lists };
-        Ok(Ingested { content: zerok_core::Content::Chunked(content), hash, rows: Some(rows) })
+        Ok(Ingested { content: zerok_core::Content::Chunked(content), rows: Some(rows) })
     }
 }
 
@@ -108,8 +108,7 @@ fn read_inline(file: &File, length: usize) -> Result<Ingested, IngestError> {
         return Err(IngestError::Changed);
     }
     bytes.truncate(length);
-    let hash = Hash::of(&bytes);
-    Ok(Ingested { content: zerok_core::Content::Inline(Bytes::from(bytes)), hash, rows: None })
+    Ok(Ingested { content: zerok_core::Content::Inline(Bytes::from(bytes)), rows: None })
 }
 
 /// Cutting and hashing the whole here, sealing on a second thread.
@@ -176,7 +175,7 @@ fn cut(
 
 /// What turns pieces into references.
 struct Sealing<'s> {
-    store: &'s Store,
+    engine: &'s Content,
     group: &'s Group,
     sealer: ChunkSealer,
     builder: ListBuilder,
@@ -197,7 +196,7 @@ impl Sealing<'_> {
     fn settle(&mut self) -> Result<(), IngestError> {
         let batch = std::mem::take(&mut self.batch);
         let (row, seen) = (self.group.row, &self.seen);
-        let known = self.store.read_blocking(|connection| {
+        let known = self.engine.inner.store.read_blocking(|connection| {
             let mut known = Vec::with_capacity(batch.len());
             for (_, piece, fingerprint) in &batch {
                 let length = u32::try_from(piece.len()).unwrap_or(u32::MAX);
@@ -208,18 +207,34 @@ impl Sealing<'_> {
             }
             Ok::<_, StoreError>(known)
         })?;
+        let mut fresh = Vec::new();
         for ((offset, piece, fingerprint), known) in batch.into_iter().zip(known) {
             // Twice within one batch: the second finds what the first was sealed as.
             let chunk = match known.or_else(|| self.seen.get(&fingerprint).copied()) {
                 Some(chunk) => chunk,
-                None => self.sealer.seal(ChunkKind::Data, &piece).ok_or(IngestError::Changed)?.chunk,
+                None => {
+                    let sealed = self.sealer.seal(ChunkKind::Data, &piece).ok_or(IngestError::Changed)?;
+                    fresh.push(sealed.clone());
+                    sealed.chunk
+                }
             };
             self.seen.insert(fingerprint, chunk);
             self.data.push(DataChunk { chunk, offset, fingerprint });
             let leaf = self.builder.push(chunk, &mut self.sealer)?;
             self.list(leaf);
+            if fresh.len() >= EARLY {
+                self.send(std::mem::take(&mut fresh));
+            }
         }
+        self.send(fresh);
         Ok(())
+    }
+
+    /// What is sealed now need not be sealed again for the relays, if they take it now.
+    fn send(&self, fresh: Vec<SealedChunk>) {
+        if !fresh.is_empty() {
+            self.engine.inner.early.offer(self.group.id, fresh, &self.engine.inner.uploads);
+        }
     }
 
     fn list(&mut self, sealed: impl IntoIterator<Item = SealedChunk>) {

@@ -1,6 +1,7 @@
 //! Pieces of an open file, sealed again for whoever lacks them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -27,31 +28,31 @@ pub(super) struct Pieces<'g> {
     group: &'g Group,
     file: File,
     sealers: Sealers,
-    buffer: Vec<u8>,
 }
 
 impl<'g> Pieces<'g> {
     pub(super) fn of(file: File, group: &'g Group) -> Self {
-        Self { group, file, sealers: Sealers::default(), buffer: Vec::new() }
+        Self { group, file, sealers: Sealers::default() }
     }
 
     /// The sealed piece; blocking.
     pub(super) fn seal(&mut self, piece: &DataChunk) -> Result<Bytes, PieceError> {
-        read(&self.file, piece, &mut self.buffer)?;
+        let plaintext = read(&self.file, piece)?;
         let sealer = self.sealers.of(self.group, piece.chunk.epoch).ok_or(PieceError::NoKey)?;
-        let sealed = sealer.seal(ChunkKind::Data, &self.buffer).ok_or(PieceError::Changed)?;
+        let sealed = sealer.seal(ChunkKind::Data, &plaintext).ok_or(PieceError::Changed)?;
         if sealed.chunk == piece.chunk { Ok(sealed.sealed) } else { Err(PieceError::Changed) }
     }
 }
 
 /// Reads a piece's plaintext, which may be another one by now; blocking.
-pub(super) fn read(file: &File, piece: &DataChunk, into: &mut Vec<u8>) -> Result<(), PieceError> {
+pub(super) fn read(file: &File, piece: &DataChunk) -> Result<Vec<u8>, PieceError> {
     let length = usize::try_from(piece.chunk.length).unwrap_or(usize::MAX);
     if length > MAX_CHUNK_PLAIN {
         return Err(PieceError::Changed);
     }
-    into.resize(length, 0);
-    file.read_exact_at(into, piece.offset).map_err(|_| PieceError::Changed)
+    let mut plaintext = vec![0; length];
+    file.read_exact_at(&mut plaintext, piece.offset).map_err(|_| PieceError::Changed)?;
+    Ok(plaintext)
 }
 
 /// By what a plaintext is known again within a group.
@@ -71,10 +72,11 @@ pub(super) struct Sealers(BTreeMap<EpochId, ChunkSealer>);
 impl Sealers {
     /// `None` if the epoch's keys are not here.
     pub(super) fn of(&mut self, group: &Group, epoch: EpochId) -> Option<&mut ChunkSealer> {
-        if !self.0.contains_key(&epoch) {
-            let keys = group.epoch(epoch)?;
-            self.0.insert(epoch, ChunkSealer::new(&keys, group.id, epoch));
+        match self.0.entry(epoch) {
+            Entry::Occupied(sealer) => Some(sealer.into_mut()),
+            Entry::Vacant(place) => {
+                Some(place.insert(ChunkSealer::new(&group.epoch(epoch)?, group.id, epoch)))
+            }
         }
-        self.0.get_mut(&epoch)
     }
 }

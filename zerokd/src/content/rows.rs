@@ -221,8 +221,10 @@ pub(super) fn data_at(
     content: ContentRow,
     address: &Hash,
 ) -> Result<Option<DataChunk>, StoreError> {
-    let sql =
-        format!("SELECT {CHUNK_COLUMNS} FROM chunk WHERE address = ?2 AND content = ?1 AND list = 0 LIMIT 1");
+    let sql = format!(
+        "SELECT {CHUNK_COLUMNS} FROM chunk INDEXED BY chunk_address
+         WHERE address = ?2 AND content = ?1 AND list = 0 LIMIT 1"
+    );
     let mut find = connection.prepare_cached(&sql)?;
     Ok(find.query_row(params![content, address.as_bytes()], data_chunk).optional()?)
 }
@@ -235,18 +237,21 @@ pub(super) fn known(
     length: u32,
 ) -> Result<Option<ChunkRef>, StoreError> {
     let sql = format!(
-        "SELECT {CHUNK_COLUMNS} FROM chunk WHERE fingerprint = ?1 AND list = 0 AND length = ?2
-         AND content IN (SELECT id FROM content WHERE grp = ?3) LIMIT 1"
+        "SELECT {CHUNK_COLUMNS} FROM chunk INDEXED BY chunk_fingerprint
+         WHERE fingerprint = ?1 AND list = 0 AND length = ?2
+         AND (SELECT grp FROM content WHERE id = chunk.content) = ?3 LIMIT 1"
     );
     let mut find = connection.prepare_cached(&sql)?;
     Ok(find.query_row(params![fingerprint, length, grp], chunk_ref).optional()?)
 }
 
-/// Forgets contents that no file has any more, but for those that wait for their upload.
-pub(super) fn collect(connection: &Connection) -> Result<usize, StoreError> {
+/// Forgets contents that no file has any more, but for those that wait for their upload. To be called now and then.
+pub(crate) fn collect(connection: &Connection) -> Result<usize, StoreError> {
+    // The limit is that of the index by hash.
     let sql = "DELETE FROM content WHERE state <> 0
                AND NOT EXISTS (SELECT 1 FROM folder_path p JOIN folder f ON f.id = p.folder
-                               WHERE f.grp = content.grp AND p.hash = content.hash AND p.size = content.size)";
+                               WHERE f.grp = content.grp AND p.hash = content.hash AND p.size > 32768
+                               AND p.size = content.size)";
     Ok(connection.prepare_cached(sql)?.execute([])?)
 }
 
@@ -267,7 +272,7 @@ pub(super) fn local(
 ) -> Result<Vec<LocalPiece>, StoreError> {
     let mut find = connection.prepare_cached(
         "SELECT k.offset, k.length, k.address, k.epoch, k.tag, k.fingerprint, c.hash, c.size
-         FROM chunk k JOIN content c ON c.id = k.content
+         FROM chunk k INDEXED BY chunk_address CROSS JOIN content c ON c.id = k.content
          WHERE k.address = ?1 AND k.list = 0 AND k.length = ?2 AND c.grp = ?3 ORDER BY c.id DESC LIMIT 3",
     )?;
     let rows = find.query_map(params![chunk.address.as_bytes(), chunk.length, grp], |row| {

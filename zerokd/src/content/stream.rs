@@ -81,15 +81,10 @@ impl Drop for Registered<'_> {
 }
 
 impl ChunkStream {
-    fn start(duplex: Duplex, tracker: &TaskTracker) -> Self {
+    fn start(duplex: Duplex, tracker: &TaskTracker, closed: CancellationToken) -> Self {
         let (gets, asked) = mpsc::channel(GETS);
-        let stream = Self {
-            requests: duplex.send,
-            gets,
-            waiting: Waiting::default(),
-            next: Arc::default(),
-            closed: CancellationToken::new(),
-        };
+        let stream =
+            Self { requests: duplex.send, gets, waiting: Waiting::default(), next: Arc::default(), closed };
         let (mut answers, waiting, closed) = (duplex.receive, stream.waiting.clone(), stream.closed.clone());
         tracker.spawn(async move {
             while let Some(Some(Ok(message))) = closed.run_until_cancelled(answers.recv()).await {
@@ -291,11 +286,12 @@ pub(super) struct Streams {
     way: Arc<dyn Way>,
     open: tokio::sync::Mutex<BTreeMap<Key, ChunkStream>>,
     tracker: TaskTracker,
+    cancel: CancellationToken,
 }
 
 impl Streams {
-    pub(super) fn new(way: Arc<dyn Way>, tracker: TaskTracker) -> Self {
-        Self { way, open: tokio::sync::Mutex::default(), tracker }
+    pub(super) fn new(way: Arc<dyn Way>, tracker: TaskTracker, cancel: CancellationToken) -> Self {
+        Self { way, open: tokio::sync::Mutex::default(), tracker, cancel }
     }
 
     /// A stream to each relay at which the group has a session.
@@ -307,7 +303,7 @@ impl Streams {
             if let Some(stream) = open.get(&key).filter(|stream| !stream.closed.is_cancelled()) {
                 streams.push(stream.clone());
             } else if let Some(duplex) = self.way.open(group, relay).await {
-                let stream = ChunkStream::start(duplex, &self.tracker);
+                let stream = ChunkStream::start(duplex, &self.tracker, self.cancel.child_token());
                 open.insert(key, stream.clone());
                 streams.push(stream);
             }

@@ -22,8 +22,10 @@ use crate::store::StoreError;
 const AT_ONCE: usize = 16;
 /// Contents read from the queue at once, and marked in one transaction at most.
 const PAGE: usize = 64;
-/// Chunks whose presence is asked for at once; the protocol allows 8192.
+/// Pieces of one content that are dealt with at once.
 const ASK: usize = 4096;
+/// Addresses that the protocol allows in one question.
+const MOST_ASKED: usize = 8192;
 /// First and longest pause when a relay is full.
 const FULL_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -67,7 +69,7 @@ pub(super) async fn run(content: Content) {
         async move { (upload(&content, &stored).await, stored) }
     });
     let mut ended = std::pin::pin!(uploads.buffer_unordered(AT_ONCE).ready_chunks(PAGE));
-    while let Some(ended) = ended.next().await {
+    while let Some(Some(ended)) = content.inner.cancel.run_until_cancelled(ended.next()).await {
         settle(&content, &state, ended).await;
     }
 }
@@ -203,42 +205,41 @@ async fn transfer(
     stream: &ChunkStream,
 ) -> Result<(), UploadError> {
     let row = stored.row;
-    let lists = content.inner.store.read(move |c| rows::lists(c, row)).await?;
-    let mut wanted = BTreeSet::new();
-    // The lists first: whoever waits for the file begins with them.
-    for lists in lists.chunks(ASK) {
-        wanted.extend(missing(stream, group.id, lists.iter().map(|list| list.chunk.address)).await?);
-    }
-    let mut from = Some(0);
-    while let Some(start) = from.take() {
-        let page = content.inner.store.read(move |c| rows::data(c, row, start, ASK)).await?;
-        if page.len() == ASK {
-            from = page.last().map(|piece| piece.offset + 1);
+    let read = content.inner.store.read(move |connection| {
+        let (lists, page) = (rows::lists(connection, row)?, rows::data(connection, row, 0, ASK)?);
+        Ok::<_, StoreError>((lists, page))
+    });
+    let (lists, mut page) = read.await?;
+    let mut lists: Vec<Hash> = lists.iter().map(|list| list.chunk.address).collect();
+    loop {
+        let last = page.len() < ASK;
+        let next = page.last().map_or(0, |piece| piece.offset + 1);
+        // The lists go first: whoever waits for the file begins with them.
+        let asked = lists.drain(..).chain(page.iter().map(|piece| piece.chunk.address)).collect();
+        content.inner.early.settled(&asked).await;
+        let mut lacking = missing(stream, group.id, asked).await?;
+        // Each piece once, however often it stands in the file; what is left over are lists.
+        page.retain(|piece| lacking.remove(&piece.chunk.address));
+        send(content, group, stored, lacking, page, stream).await?;
+        if last {
+            return Ok(());
         }
-        let lacking: BTreeSet<Hash> = missing(stream, group.id, page.iter().map(|piece| piece.chunk.address))
-            .await?
-            .into_iter()
-            .collect();
-        let mut once = BTreeSet::new();
-        let lacks =
-            |piece: &DataChunk| lacking.contains(&piece.chunk.address) && once.insert(piece.chunk.address);
-        let pieces: Vec<_> = page.into_iter().filter(lacks).collect();
-        send(content, group, stored, std::mem::take(&mut wanted), pieces, stream).await?;
+        page = content.inner.store.read(move |c| rows::data(c, row, next, ASK)).await?;
     }
-    Ok(())
 }
 
+/// Which of these the relay lacks.
 async fn missing(
     stream: &ChunkStream,
     group: GroupId,
-    addresses: impl Iterator<Item = Hash>,
-) -> Result<Vec<Hash>, StreamError> {
-    let addresses: BTreeSet<Hash> = addresses.collect();
-    if addresses.is_empty() {
-        Ok(Vec::new())
-    } else {
-        stream.missing(group, addresses.into_iter().collect()).await
+    addresses: BTreeSet<Hash>,
+) -> Result<BTreeSet<Hash>, StreamError> {
+    let mut lacking = BTreeSet::new();
+    let addresses: Vec<Hash> = addresses.into_iter().collect();
+    for some in addresses.chunks(MOST_ASKED) {
+        lacking.extend(stream.missing(group, some.to_vec()).await?);
     }
+    Ok(lacking)
 }
 
 /// Seals these lists and pieces of one content on a blocking thread and gives them to the relay as they come.
