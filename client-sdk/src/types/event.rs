@@ -8,6 +8,14 @@ pub mod kind {
     pub const PAIR_GRANTED: &str = "pair.granted";
     /// An invite of this device has died unused: `{invite_id, reason}`.
     pub const PAIR_FAILED: &str = "pair.failed";
+    /// This device has joined a group: `{inviter}`, the name of the device that let it in.
+    pub const GROUP_JOINED: &str = "group.joined";
+    /// A joiner has answered an invite of this device: `{invite_id, name}`.
+    pub const PAIR_CONTACTED: &str = "pair.contacted";
+    /// Blobs could not be opened or verified, and are kept: `{count}`.
+    pub const BLOB_QUARANTINED: &str = "blob.quarantined";
+    /// A relay lost its log, and this device refills it: `{from}`, the first bundle.
+    pub const RELAY_REFILLED: &str = "relay.refilled";
     /// A device is new in a group: `{id, name}`.
     pub const DEVICE_ADDED: &str = "device.added";
     /// The link to a relay changed: `{id, state, error}`.

@@ -4,6 +4,8 @@
 //! This crate does no I/O, reads no clock, holds no secret and can decrypt nothing: relay and daemon share it, so
 //! that both judge a message and a membership alike.
 
+#![warn(clippy::indexing_slicing, clippy::as_conversions)]
+
 mod address;
 mod code;
 mod frame;

@@ -34,4 +34,4 @@ const PADDING: usize = 1 << 15;
 const _: () = assert!(MAX_BUNDLE_BODIES + BUNDLE_OVERHEAD + PADDING <= MAX_BLOB);
 const _: () = assert!(MAX_BLOB < MAX_FRAME);
 const _: () = assert!(MAX_CHUNK < MAX_FRAME);
-const _: () = assert!(MAX_FRAME <= u32::MAX as usize);
+const _: () = assert!(MAX_FRAME < 1 << 31);

@@ -206,11 +206,16 @@ impl Envelope {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.device.as_bytes());
         for part in [&self.enc, &self.ciphertext] {
-            hasher.update(&(part.len() as u64).to_be_bytes());
+            hasher.update(&count(part.len()));
             hasher.update(part);
         }
         Hash(*hasher.finalize().as_bytes())
     }
+}
+
+/// A length as it is hashed.
+fn count(length: usize) -> [u8; 8] {
+    u64::try_from(length).expect("a length fits 64 bits").to_be_bytes()
 }
 
 /// What a statement's `envelopes_hash` covers: BLAKE3 over a label, the envelopes' hashes and the hashes of the
@@ -219,11 +224,11 @@ impl Envelope {
 pub fn envelopes_hash(envelopes: &[Hash], sealed_previous: &[Bytes]) -> Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"0k-sync v1 envelopes\0");
-    hasher.update(&(envelopes.len() as u64).to_be_bytes());
+    hasher.update(&count(envelopes.len()));
     for hash in envelopes {
         hasher.update(hash.as_bytes());
     }
-    hasher.update(&(sealed_previous.len() as u64).to_be_bytes());
+    hasher.update(&count(sealed_previous.len()));
     for sealed in sealed_previous {
         hasher.update(blake3::hash(sealed).as_bytes());
     }
