@@ -43,6 +43,8 @@ struct Entry {
 pub(crate) struct Dirty {
     paths: HashMap<PathBuf, Entry>,
     overflow: bool,
+    // When whoever looks will look next, as far as they know.
+    expected: Option<Instant>,
 }
 
 /// What is due.
@@ -55,20 +57,26 @@ pub(crate) struct Due {
 }
 
 impl Dirty {
-    /// Something was heard of a path.
-    pub(crate) fn hear(&mut self, path: PathBuf, heard: Heard, now: Instant) {
+    /// Something was heard of a path; true if it is due before anybody will look.
+    pub(crate) fn hear(&mut self, path: PathBuf, heard: Heard, now: Instant) -> bool {
         if self.overflow {
-            return;
+            return false;
         }
         if self.paths.len() >= MOST && !self.paths.contains_key(&path) {
             self.overflow();
-            return;
+            return true;
         }
         let new = Entry { first: now, last: now, writing: false, whole: false };
         let entry = self.paths.entry(path).or_insert(new);
         entry.last = now;
         entry.writing = heard == Heard::Writing || (entry.writing && heard == Heard::Renamed);
         entry.whole |= heard == Heard::Renamed;
+        let due = entry.due();
+        let sooner = self.expected.is_none_or(|expected| due < expected);
+        if sooner {
+            self.expected = Some(due);
+        }
+        sooner
     }
 
     /// Events were lost.
@@ -77,17 +85,11 @@ impl Dirty {
         self.paths.clear();
     }
 
-    /// Is nothing known?
-    pub(crate) fn is_empty(&self) -> bool {
-        self.paths.is_empty() && !self.overflow
-    }
-
-    /// When the next path is due; `None` while nothing is known.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        if self.overflow {
-            return Some(Instant::now());
-        }
-        self.paths.values().map(Entry::due).min()
+    /// When the next path is due, and so when the asker will look; `None` while nothing is known.
+    pub(crate) fn next_due(&mut self) -> Option<Instant> {
+        self.expected =
+            if self.overflow { Some(Instant::now()) } else { self.paths.values().map(Entry::due).min() };
+        self.expected
     }
 
     /// Takes what is due at `now`.
@@ -127,6 +129,15 @@ mod tests {
         assert_eq!(dirty.take(start + 24 * MS), Due::default());
         assert_eq!(dirty.take(start + 25 * MS).paths, [(path(1), true)]);
         assert_eq!(dirty.next_due(), None);
+    }
+
+    #[test]
+    fn whoever_sleeps_is_told_when_a_path_is_due_sooner() {
+        let (mut dirty, start) = (Dirty::default(), Instant::now());
+        assert!(dirty.hear(path(1), Heard::Writing, start));
+        assert_eq!(dirty.next_due(), Some(start + 500 * MS));
+        assert!(dirty.hear(path(1), Heard::Changed, start + MS), "it was closed");
+        assert!(!dirty.hear(path(2), Heard::Changed, start + 2 * MS));
     }
 
     #[test]

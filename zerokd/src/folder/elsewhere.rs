@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zerok_core::{ContentRef, RelPath};
 use zerok_protocol::Hash;
@@ -108,6 +109,14 @@ pub(crate) struct Elsewhere {
     runtime: Handle,
     fetching: Lane,
     hashing: Lane,
+    cancel: CancellationToken,
+}
+
+impl Drop for Elsewhere {
+    /// Fetches end with the folder: two of them must never write to one temporary.
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
 }
 
 impl Elsewhere {
@@ -120,7 +129,8 @@ impl Elsewhere {
         runtime: Handle,
     ) -> Self {
         let (fetching, hashing) = (Lane::default(), Lane::default());
-        Self { root, inbox, contents, tracker, runtime, fetching, hashing }
+        let cancel = CancellationToken::new();
+        Self { root, inbox, contents, tracker, runtime, fetching, hashing, cancel }
     }
 
     /// Is the path being worked on, or waiting to be?
@@ -174,10 +184,10 @@ impl Elsewhere {
         Taken::Runs
     }
 
-    /// Gets contents into a new temporary, which is made only when the job is taken.
+    /// Gets contents into a temporary, which is made or opened only when the job is taken.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be.
     pub(crate) fn fetch(
         &mut self,
         path: &RelPath,
@@ -191,10 +201,11 @@ impl Elsewhere {
         self.fetching.running.insert(path.key().to_owned());
         let staged = Staged { tmp, hash: content.hash, store: None };
         let (inbox, path) = (self.inbox.clone(), path.clone());
-        let fetching = self.contents.fetch(content, file);
+        let (fetching, cancel) = (self.contents.fetch(content, file), self.cancel.clone());
         let job = async move {
-            let result = fetching.await;
-            inbox.done(Done::Fetched(path, staged, result));
+            if let Some(result) = cancel.run_until_cancelled(fetching).await {
+                inbox.done(Done::Fetched(path, staged, result));
+            }
         };
         self.tracker.spawn_on(job, &self.runtime);
         Ok(Taken::Runs)

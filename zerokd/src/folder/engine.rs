@@ -15,7 +15,7 @@ use zerok_core::{Content, Record, RelPath};
 use zerok_protocol::{ChainId, DeviceId};
 
 use super::apply::ProblemPaths;
-use super::contents::Contents;
+use super::contents::{Contents, Unfetched};
 use super::disk_path::DiskPath;
 use super::elsewhere::{Done, Elsewhere, Staged};
 use super::ignore::Ignores;
@@ -23,7 +23,7 @@ use super::inbox::{Inbox, Mail};
 use super::index::folders::{self, FolderInfo};
 use super::index::problems::{self, FolderProblem};
 use super::index::records::Source;
-use super::index::{pending, split};
+use super::index::{pending, rows, split};
 use super::live::Live;
 use super::marker::{self, Marked};
 use super::merge::Merge;
@@ -114,6 +114,7 @@ pub(crate) struct Engine {
     directories: Vec<(Instant, RelPath)>,
     cursor: i64,
     retry_at: Option<Instant>,
+    run: u32,
     temporaries: u64,
 }
 
@@ -178,6 +179,7 @@ impl Engine {
             directories: Vec::new(),
             cursor: 0,
             retry_at: None,
+            run: u32::from_be_bytes(clock::random()),
             temporaries: 0,
             root,
         };
@@ -226,12 +228,17 @@ impl Engine {
 
     /// Nothing to do: says so, and waits for the next thing.
     fn idle(&mut self) -> Result<(), EngineError> {
+        self.live.set(if self.elsewhere.is_idle() { FolderState::Idle } else { FolderState::Syncing });
+        self.idle_until(self.rescan_at)
+    }
+
+    /// Waits for the next thing, or until then.
+    pub(crate) fn idle_until(&mut self, until: Instant) -> Result<(), EngineError> {
         let (folder, now_ms) = (self.info.row, clock::now_ms());
         let retry = self.store.read_blocking(|connection| pending::next_due(connection, folder, now_ms))?;
         self.retry_at = retry.map(|at| Instant::now() + Duration::from_millis(at.saturating_sub(now_ms)));
-        self.live.set(if self.elsewhere.is_idle() { FolderState::Idle } else { FolderState::Syncing });
         let resting = self.resting.iter().chain(&self.directories).map(|(at, _)| *at);
-        let due = resting.chain(self.watch.next_due()).chain(self.retry_at).chain([self.rescan_at]).min();
+        let due = resting.chain(self.watch.next_due()).chain(self.retry_at).chain([until]).min();
         self.inbox.wait(due);
         Ok(())
     }
@@ -315,7 +322,10 @@ impl Engine {
                     items.push(Item { staged, listed: true, ..Item::key(path.key().to_owned()) });
                 }
                 Done::Fetched(path, staged, Err(e)) => {
-                    self.stage.discard(&staged.tmp);
+                    // What came of contents that nobody has just now is kept, and the next try goes on from there.
+                    if matches!(e, Unfetched::Wrong) {
+                        self.stage.discard(&staged.tmp);
+                    }
                     notes.extend(trouble::fetched(path.key(), &e).map(Note::Problem));
                     notes.push(Note::Later(path.key().to_owned()));
                 }
@@ -351,12 +361,12 @@ impl Engine {
         for (path, whole) in due.paths {
             let Some(path) = relative(&root, &path) else { continue };
             if whole {
-                self.look_through(&mut dirs, &path, now);
+                self.look_through(&mut dirs, &path, now)?;
             }
             items.push(Item::found(path));
         }
         let busy = !items.is_empty() || due.everything;
-        while !items.is_empty() {
+        while !items.is_empty() && !self.inbox.is_stopped() {
             let rest = items.split_off(items.len().min(PAGE_ROWS));
             self.work(std::mem::replace(&mut items, rest), &Fresh::new())?;
         }
@@ -364,19 +374,22 @@ impl Engine {
     }
 
     /// A name that is new or gone: if it is, or was, a directory, everything below is looked at too.
-    fn look_through(&mut self, dirs: &mut Dirs<'_>, path: &RelPath, now: Instant) {
-        let Ok(at) = DiskPath::of(path) else { return };
-        let Some((parent, name)) = at.split() else { return };
-        let stat = dirs.open(&parent).and_then(|dir| Stat::of(&*dir, name));
-        let scan = self.scan.get_or_insert_with(Scan::empty);
-        match stat {
-            Ok(Some(stat)) if stat.kind == Kind::Directory => {
-                scan.add(path.clone());
-                self.directories.push((now + SECOND_LOOK, path.clone()));
-            }
-            Ok(_) => scan.add_gone(path),
-            Err(_) => {}
+    fn look_through(&mut self, dirs: &mut Dirs<'_>, path: &RelPath, now: Instant) -> Result<(), StoreError> {
+        let Ok(at) = DiskPath::of(path) else { return Ok(()) };
+        let Some((parent, name)) = at.split() else { return Ok(()) };
+        let stat = dirs.open(&parent).and_then(|dir| Stat::of(&*dir, name)).ok().flatten();
+        if stat.is_some_and(|stat| stat.kind == Kind::Directory) {
+            self.scan.get_or_insert_with(Scan::empty).add(path.clone());
+            self.directories.push((now + SECOND_LOOK, path.clone()));
+            return Ok(());
         }
+        let folder = self.info.row;
+        let row = self.store.read_blocking(|connection| rows::get(connection, folder, path.key()))?;
+        let was = row.and_then(|row| row.row.state);
+        if was.is_some_and(|state| state.kind == zerok_core::Kind::Directory) {
+            self.scan.get_or_insert_with(Scan::empty).add_gone(path);
+        }
+        Ok(())
     }
 
     /// An ignore file changed: what it froze may be free now, and the other way round.
@@ -441,10 +454,11 @@ impl Engine {
         Ok(true)
     }
 
-    /// The name of a new temporary.
+    /// The name of a new temporary, never used before: work that was begun by an earlier run of the folder may still
+    /// come in.
     pub(crate) fn temporary(&mut self) -> String {
         self.temporaries += 1;
-        format!("{:x}", self.temporaries)
+        format!("{:08x}-{:x}", self.run, self.temporaries)
     }
 
     /// Keeps a problem and tells programs.

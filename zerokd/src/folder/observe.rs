@@ -78,7 +78,7 @@ pub(crate) fn observe(
 ) -> Seen {
     let stat = match look(dirs, path) {
         Ok(stat) => stat,
-        Err(e) => return Seen::unknown(Trouble::Unreadable(e.kind())),
+        Err(trouble) => return Seen::unknown(trouble),
     };
     let is_dir = match &stat {
         Some(stat) => stat.kind == stat::Kind::Directory,
@@ -88,7 +88,8 @@ pub(crate) fn observe(
         return Seen::nothing(Observed::Ignored, None);
     }
     let Some(stat) = stat else { return Seen::nothing(Observed::Absent, None) };
-    if stat.device != dirs.root().stat().device {
+    // Only directories tell: some file systems give each file a device of its own.
+    if is_dir && stat.device != dirs.root().stat().device {
         return Seen { stat: Some(stat), ..Seen::unknown(Trouble::OtherDevice) };
     }
     let mut seen = match stat.kind {
@@ -102,15 +103,21 @@ pub(crate) fn observe(
 }
 
 /// The stat of a path; `None` if it, or a directory on the way, is absent or something else.
-fn look(dirs: &mut Dirs<'_>, path: &DiskPath) -> io::Result<Option<Stat>> {
+fn look(dirs: &mut Dirs<'_>, path: &DiskPath) -> Result<Option<Stat>, Trouble> {
+    let unreadable = |e: io::Error| Trouble::Unreadable(e.kind());
     let Some((parent, name)) = path.split() else { return Ok(Some(*dirs.root().stat())) };
     match dirs.open(&parent) {
-        Ok(dir) => Stat::of(&*dir, name),
+        Ok(dir) => {
+            if Stat::of_open(&*dir).map_err(unreadable)?.device != dirs.root().stat().device {
+                return Err(Trouble::OtherDevice);
+            }
+            Stat::of(&*dir, name).map_err(unreadable)
+        }
         Err(e) => match e.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
             // A link where the directory was: what was in the directory is not there any more.
             _ if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Ok(None),
-            _ => Err(e),
+            _ => Err(unreadable(e)),
         },
     }
 }

@@ -58,7 +58,7 @@ struct Listing {
 /// A directory that is no more, and up to where what was in it has been named.
 struct Gone {
     directory: String,
-    after: (String, String),
+    after: Option<(String, String)>,
 }
 
 impl Scan {
@@ -79,8 +79,7 @@ impl Scan {
 
     /// And of what was in a directory that is no more.
     pub(crate) fn add_gone(&mut self, directory: &RelPath) {
-        let after = (String::new(), String::new());
-        self.gone.push(Gone { directory: directory.key().to_owned(), after });
+        self.gone.push(Gone { directory: directory.key().to_owned(), after: None });
     }
 
     /// Is there nothing left to look at?
@@ -125,13 +124,13 @@ impl Scan {
 impl Gone {
     /// Names what was below; true when that was all.
     fn page(&mut self, ground: &Ground<'_, '_>, found: &mut Found) -> Result<bool, StoreError> {
-        let after = (self.after.0.clone(), self.after.1.clone());
+        let after = self.after.as_ref().map(|(parent, name)| (&**parent, &**name));
         let paths = ground.store.read_blocking(|connection| {
-            rows::on_disk_below(connection, ground.folder, &self.directory, (&after.0, &after.1), 1000)
+            rows::on_disk_below(connection, ground.folder, &self.directory, after, PAGE)
         })?;
         let Some(last) = paths.last() else { return Ok(true) };
         let (parent, name) = split(last.key());
-        self.after = (parent.to_owned(), name.to_owned());
+        self.after = Some((parent.to_owned(), name.to_owned()));
         found.paths.extend(paths);
         Ok(false)
     }

@@ -11,7 +11,7 @@ use super::index::intents::{self, Intent};
 use super::index::rows;
 use super::list;
 use super::root::Dirs;
-use super::stat::Stat;
+use super::stat::{Stat, now_ns};
 use crate::store::StoreError;
 
 impl Engine {
@@ -29,6 +29,7 @@ impl Engine {
         for name in list::names(self.stage.dir())? {
             if let Ok(name) = std::str::from_utf8(&name)
                 && !begun.iter().any(|intent| intent.tmp == name)
+                && !self.stage.may_go_on(name, now_ns())
             {
                 self.stage.discard(name);
             }

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 
+use zerok_core::ContentRef;
+
 use super::root::Root;
 use super::stat::Stat;
 
@@ -16,6 +18,11 @@ use super::stat::Stat;
 const MANY_FILES: usize = 32;
 /// From this many bytes on a batch is synced by one call.
 const MANY_BYTES: u64 = 8 << 20;
+
+/// How the names of temporaries for fetched contents begin.
+const FETCHED: &str = "get-";
+/// How long an unfinished one is kept over restarts, in nanoseconds: two days.
+const UNFINISHED_NS: i64 = 2 * 86_400 * 1_000_000_000;
 
 /// What a file shall look like beside its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +70,29 @@ impl Stage {
     pub(crate) fn create(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.tmp, name, flags, Mode::from_raw_mode(0o600))?.into())
+    }
+
+    /// The temporary for contents that are fetched for a path: new, or with what an earlier try has brought.
+    ///
+    /// # Errors
+    /// Something else has the name, or the disk refuses.
+    pub(crate) fn fetched(&self, content: &ContentRef, key: &str) -> io::Result<(String, File)> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(content.root.as_bytes()).update(key.as_bytes());
+        let name = format!("{FETCHED}{}", hasher.finalize().to_hex());
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&self.tmp, &*name, flags, Mode::from_raw_mode(0o600))?);
+        if Stat::of_open(&file)?.kind != super::stat::Kind::File {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        Ok((name, file))
+    }
+
+    /// Is it a temporary that a later try may go on from?
+    pub(crate) fn may_go_on(&self, name: &str, now_ns: i64) -> bool {
+        let stat = Stat::of(&self.tmp, std::ffi::OsStr::new(name)).ok().flatten();
+        name.starts_with(FETCHED)
+            && stat.is_some_and(|stat| now_ns.saturating_sub(stat.mtime_ns) < UNFINISHED_NS)
     }
 
     /// Writes a whole content and finishes the file.

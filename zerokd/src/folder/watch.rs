@@ -34,8 +34,8 @@ struct Shared {
 }
 
 impl Watch {
-    /// Watches `root` and everything below except the daemon's own directory; `wake` is called when something was
-    /// heard while nothing was known before.
+    /// Watches `root` and everything below except the daemon's own directory; `wake` is called when something is due
+    /// before the time that [`Watch::next_due`] gave.
     pub(crate) fn start(root: &Path, wake: impl Fn() + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared {
             dirty: Mutex::default(),
@@ -106,17 +106,17 @@ impl Shared {
         }
         let Some(heard) = heard(&event.kind) else { return };
         let now = Instant::now();
-        let was_idle = {
+        let sooner = {
             let mut dirty = self.dirty();
-            let was_idle = dirty.is_empty();
-            for path in event.paths {
-                if !path.starts_with(&self.own) {
-                    dirty.hear(path, heard, now);
-                }
-            }
-            was_idle
+            let heard = |path| dirty.hear(path, heard, now);
+            event
+                .paths
+                .into_iter()
+                .filter(|path| !path.starts_with(&self.own))
+                .map(heard)
+                .fold(false, |a, b| a | b)
         };
-        if was_idle {
+        if sooner {
             (self.wake)();
         }
     }

@@ -4,12 +4,13 @@
 //! Everything that only changes the index and the log is one transaction for the whole batch; what changes the disk
 //! is handed to [`super::apply`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use zerok_core::reconcile::{Action, Apply, DiskState, Observed, Row, reconcile};
 use zerok_core::{Kind, RelPath};
+use zerok_protocol::Hash;
 
 use super::contents::Ingested;
 use super::disk_path::DiskPath;
@@ -144,9 +145,58 @@ impl Engine {
                 Action::Apply(apply) => applies.push((case, seen, apply)),
             }
         }
+        let applies = self.in_order(applies, &mut notes)?;
         self.log(logs, notes)?;
         self.apply(&mut dirs, applies, fresh)?;
         if rules_changed { self.rules_changed() } else { Ok(()) }
+    }
+
+    /// Puts off what would take contents away that another path still wants: a large file that is gone here and new
+    /// elsewhere (a move), or that shall become a conflict copy. They are nearer on this disk than anywhere.
+    fn in_order(&self, applies: Vec<ToApply>, notes: &mut Vec<Note>) -> Result<Vec<ToApply>, StoreError> {
+        let wants = |(case, _, apply): &ToApply| {
+            let record = case.merged.as_ref().map(|m| &m.record).filter(|r| !records::is_elided(r))?;
+            (*apply == Apply::Create && case.staged.is_none()).then(|| record.content_hash()).flatten()
+        };
+        let wanted: HashSet<Hash> = applies.iter().filter_map(wants).collect();
+        let mut kept = Vec::with_capacity(applies.len());
+        for (mut case, seen, apply) in applies {
+            let here = case.row.as_ref().and_then(|row| row.row.state.as_ref()).and_then(|state| state.hash);
+            let takes_away = matches!(apply, Apply::Delete | Apply::Replace);
+            let needed = match here.filter(|_| takes_away) {
+                Some(hash) => wanted.contains(&hash) || self.copy_wants(&case, hash)?,
+                None => false,
+            };
+            if needed {
+                if let Some(unused) = case.staged.take() {
+                    self.stage.discard(&unused.tmp);
+                }
+                notes.push(Note::Later(case.path.key().to_owned()));
+            } else {
+                kept.push((case, seen, apply));
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Is a copy of the path's conflict still to be made of these contents?
+    fn copy_wants(&self, case: &Case, hash: Hash) -> Result<bool, StoreError> {
+        let copies = case.merged.iter().flat_map(|m| &m.copies);
+        let wanting =
+            copies.filter(|c| !records::is_elided(&c.record) && c.record.content_hash() == Some(hash));
+        let keys: Vec<&str> = wanting.map(|copy| copy.record.path.key()).collect();
+        if keys.is_empty() {
+            return Ok(false);
+        }
+        let folder = self.info.row;
+        self.store.read_blocking(|connection| {
+            for key in keys {
+                if pending::has(connection, folder, key)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
     }
 
     fn load(&self, items: Vec<Item>) -> Result<Vec<Case>, StoreError> {
@@ -260,7 +310,7 @@ fn must_be_cut(case: &Case, seen: &Seen) -> bool {
 pub(crate) fn note_in(
     connection: &rusqlite::Connection,
     folder: super::index::FolderRow,
-    known_problems: &std::collections::HashSet<String>,
+    known_problems: &HashSet<String>,
     note: &Note,
 ) -> Result<(), StoreError> {
     let settled = |key: &str| {

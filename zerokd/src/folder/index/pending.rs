@@ -31,14 +31,24 @@ pub(crate) fn due(
     now_ms: u64,
     limit: usize,
 ) -> Result<Vec<Pending>, StoreError> {
+    // The plus keeps SQLite from reading and sorting the whole list for each page.
     let mut find = connection.prepare_cached(
-        "SELECT id, parent, name FROM folder_pending WHERE folder = ?1 AND id > ?2 AND not_before <= ?3 \
+        "SELECT id, parent, name FROM folder_pending WHERE +folder = ?1 AND id > ?2 AND not_before <= ?3 \
          ORDER BY id LIMIT ?4",
     )?;
     let rows = find.query_map(params![folder, after, now_ms, limit.min(100_000)], |row| {
         Ok(Pending { id: row.get(0)?, key: join(&row.get::<_, String>(1)?, &row.get::<_, String>(2)?) })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Is a path listed?
+pub(crate) fn has(connection: &Connection, folder: FolderRow, key: &str) -> Result<bool, StoreError> {
+    let (parent, name) = split(key);
+    let mut find = connection.prepare_cached(
+        "SELECT EXISTS(SELECT 1 FROM folder_pending WHERE folder = ?1 AND parent = ?2 AND name = ?3)",
+    )?;
+    Ok(find.query_row(params![folder, parent, name], |row| row.get(0))?)
 }
 
 /// Takes a path off the list.
@@ -77,8 +87,9 @@ pub(crate) fn next_due(
     folder: FolderRow,
     now_ms: u64,
 ) -> Result<Option<u64>, StoreError> {
-    let mut find = connection
-        .prepare_cached("SELECT MIN(not_before) FROM folder_pending WHERE folder = ?1 AND not_before > ?2")?;
+    let mut find = connection.prepare_cached(
+        "SELECT MIN(not_before) FROM folder_pending WHERE folder = ?1 AND not_before > ?2 AND not_before > 0",
+    )?;
     Ok(find.query_row(params![folder, now_ms], |row| row.get(0))?)
 }
 

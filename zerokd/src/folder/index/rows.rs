@@ -169,21 +169,33 @@ pub(crate) fn children(
     Ok(found)
 }
 
-/// The paths below a directory that were on this disk, at most `limit`, after `after`.
+/// The paths below a directory that were on this disk, at most `limit`, after the last one of the page before.
 pub(crate) fn on_disk_below(
     connection: &Connection,
     folder: FolderRow,
     directory: &str,
-    after: (&str, &str),
-    limit: u32,
+    after: Option<(&str, &str)>,
+    limit: usize,
 ) -> Result<Vec<RelPath>, StoreError> {
-    let (low, high) = below(directory);
-    let mut find = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM folder_path WHERE folder = ?1 AND (parent = ?2 OR (parent >= ?3 AND parent < ?4)) \
-         AND kind IS NOT NULL AND (parent, name) > (?5, ?6) ORDER BY parent, name LIMIT ?7"
-    ))?;
-    let mut rows = find.query(params![folder, directory, low, high, after.0, after.1, limit])?;
     let mut found = Vec::new();
+    let (low, high) = below(directory);
+    let deeper = after.filter(|(parent, _)| *parent != directory);
+    if deeper.is_none() {
+        let mut find = connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM folder_path WHERE folder = ?1 AND parent = ?2 AND name > ?3 AND kind IS NOT NULL \
+             ORDER BY name LIMIT ?4"
+        ))?;
+        let mut rows = find.query(params![folder, directory, after.map_or("", |(_, name)| name), limit])?;
+        while let Some(row) = rows.next()? {
+            found.push(read(row)?.path);
+        }
+    }
+    let (parent, name) = deeper.unwrap_or((&low, ""));
+    let mut find = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM folder_path WHERE folder = ?1 AND parent >= ?2 AND parent < ?3 \
+         AND (parent, name) > (?2, ?4) AND kind IS NOT NULL ORDER BY parent, name LIMIT ?5"
+    ))?;
+    let mut rows = find.query(params![folder, parent, high, name, limit - found.len().min(limit)])?;
     while let Some(row) = rows.next()? {
         found.push(read(row)?.path);
     }

@@ -84,6 +84,7 @@ CREATE TABLE folder_pending (
     not_before INTEGER NOT NULL DEFAULT 0,
     UNIQUE (folder, parent, name)
 ) STRICT;
+CREATE INDEX folder_pending_later ON folder_pending(folder, not_before) WHERE not_before > 0;
 
 -- Exchanges begun: the temporary, and the inode that was staged under it. What stands there with another inode was
 -- displaced from the path.
