@@ -99,6 +99,7 @@ fn pushes_with_the_relay_down_are_kept_reported_and_delivered_after() {
 #[test]
 fn a_relay_that_does_not_answer_never_holds_a_push_up() {
     let mut pair = Pair::new();
+    pair.converge();
     pair.relay.freeze();
     for number in numbers(0..20) {
         pair.anna.push("news", &number);

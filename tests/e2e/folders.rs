@@ -46,7 +46,8 @@ impl Shared {
     fn apart(&mut self) {
         self.same();
         self.pair.converge();
-        self.pair.relay.kill9();
+        // In order, so that the devices need not find out by themselves that it is gone.
+        assert_eq!(self.pair.relay.stop(), zerok_tests::Exit::Code(0));
     }
 
     /// Waits until each side has logged its own change, then lets them meet.
