@@ -326,11 +326,11 @@ fn append(
     idempotency_key: Option<&str>,
 ) -> Result<Vec<Appended>, StoreError> {
     let now = clock::now_ms();
-    if let Some(key) = idempotency_key {
-        if let Some(first) = consumers::answered(connection, row, key, now)? {
-            let later = |i: u64| Appended { n: first.n + i, pos: first.pos + i };
-            return Ok((0..entries.len() as u64).map(later).collect());
-        }
+    if let Some(key) = idempotency_key
+        && let Some(first) = consumers::answered(connection, row, key, now)?
+    {
+        let later = |i: u64| Appended { n: first.n + i, pos: first.pos + i };
+        return Ok((0..entries.len() as u64).map(later).collect());
     }
     let appended = log::append(connection, row, entries, now)?;
     if let (Some(key), Some(first)) = (idempotency_key, appended.first()) {

@@ -21,8 +21,8 @@ pub(super) fn ms(time: Duration) -> String {
 pub(super) fn bytes(count: u64) -> String {
     match count {
         0..1024 => format!("{count} bytes"),
-        1024..1_048_576 => format!("{}.{} KiB", count >> 10, (count & 1023) * 10 >> 10),
-        _ => format!("{}.{} MiB", count >> 20, ((count >> 10) & 1023) * 10 >> 10),
+        1024..1_048_576 => format!("{}.{} KiB", count >> 10, ((count & 1023) * 10) >> 10),
+        _ => format!("{}.{} MiB", count >> 20, (((count >> 10) & 1023) * 10) >> 10),
     }
 }
 

@@ -39,11 +39,11 @@ pub(crate) async fn supervise(context: Context) {
             keep
         });
         for relay in stored {
-            if !running.contains_key(&relay.row) {
+            running.entry(relay.row).or_insert_with(|| {
                 let stop = context.cancel.child_token();
-                running.insert(relay.row, (relay.clone(), stop.clone()));
-                context.tracker.spawn(run(context.clone(), relay, stop));
-            }
+                context.tracker.spawn(run(context.clone(), relay.clone(), stop.clone()));
+                (relay, stop)
+            });
         }
         tokio::select! {
             changed = relays_changed.changed() => if changed.is_err() { return },

@@ -181,7 +181,8 @@ async fn serve(
     mailbox.open(seconds_left(stored.expires)).await?;
     while stored.joiner.is_none() {
         if clock::now_ms() >= stored.expires {
-            return Ok(end(context, group, stored, "expired").await);
+            end(context, group, stored, "expired").await;
+            return Ok(());
         }
         let left = Duration::from_millis(stored.expires.saturating_sub(clock::now_ms()));
         let taken = match tokio::time::timeout(left, mailbox.take()).await {
