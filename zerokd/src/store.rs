@@ -194,6 +194,11 @@ impl Store {
         self.inner.signals.outgoing.subscribe()
     }
 
+    /// Ticks after each commit that changed the list of relays.
+    pub(crate) fn relays(&self) -> watch::Receiver<u64> {
+        self.inner.signals.relays.subscribe()
+    }
+
     /// Own bundles that were cut lately, still in memory.
     pub(crate) fn recent(&self) -> &Outgoing {
         &self.inner.signals.recent

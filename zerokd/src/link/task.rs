@@ -20,35 +20,38 @@ use crate::{clock, endpoint, wire};
 
 /// Keeps one link task for each relay in the database.
 pub(crate) async fn supervise(context: Context) {
-    let mut relays_changed = context.store.outgoing();
-    let mut running: BTreeMap<RelayRow, (StoredRelay, CancellationToken)> = BTreeMap::new();
+    let mut relays_changed = context.store.relays();
+    let mut running = Running::new();
     loop {
-        let stored = match context.store.read(relays::all).await {
-            Ok(stored) => stored,
-            Err(error) => {
-                tracing::error!("the relays could not be read: {error}");
-                Vec::new()
-            }
-        };
-        running.retain(|row, (relay, stop)| {
-            let keep = stored.iter().any(|s| s == relay);
-            if !keep {
-                stop.cancel();
-                context.links.forget(*row);
-            }
-            keep
-        });
-        for relay in stored {
-            running.entry(relay.row).or_insert_with(|| {
-                let stop = context.cancel.child_token();
-                context.tracker.spawn(run(context.clone(), relay.clone(), stop.clone()));
-                (relay, stop)
-            });
+        match context.store.read(relays::all).await {
+            Ok(stored) => keep(&context, &mut running, stored),
+            Err(error) => tracing::error!("the relays could not be read: {error}"),
         }
         tokio::select! {
             changed = relays_changed.changed() => if changed.is_err() { return },
             () = context.cancel.cancelled() => return,
         }
+    }
+}
+
+type Running = BTreeMap<RelayRow, (StoredRelay, CancellationToken)>;
+
+/// Ends the links of relays that are gone or have moved, and starts those that are new.
+fn keep(context: &Context, running: &mut Running, stored: Vec<StoredRelay>) {
+    running.retain(|row, (relay, stop)| {
+        let keep = stored.iter().any(|s| s == relay);
+        if !keep {
+            stop.cancel();
+            context.links.forget(*row);
+        }
+        keep
+    });
+    for relay in stored {
+        running.entry(relay.row).or_insert_with(|| {
+            let stop = context.cancel.child_token();
+            context.tracker.spawn(run(context.clone(), relay.clone(), stop.clone()));
+            (relay, stop)
+        });
     }
 }
 
@@ -113,10 +116,10 @@ async fn run(context: Context, relay: StoredRelay, stop: CancellationToken) {
                 }
             }
             Action::Close => {
-                context.links.update(row, |view| view.state = LinkState::Stopped);
                 if stop.is_cancelled() {
-                    return;
+                    return; // its view is gone, or is another task's by now
                 }
+                context.links.update(row, |view| view.state = LinkState::Stopped);
                 // Refused for good: only a new address or a restart starts it again.
                 stop.cancelled().await;
                 return;

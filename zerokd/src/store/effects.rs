@@ -28,6 +28,7 @@ pub(crate) struct CutBundle {
 pub(super) struct Effects {
     released: bool,
     outgoing: bool,
+    relays: bool,
     cut: Vec<CutBundle>,
 }
 
@@ -38,6 +39,11 @@ thread_local! {
 /// Entries were put into a merged log.
 pub(crate) fn released() {
     NOTED.with_borrow_mut(|noted| noted.released = true);
+}
+
+/// The list of relays changed.
+pub(crate) fn relays() {
+    NOTED.with_borrow_mut(|noted| noted.relays = true);
 }
 
 /// There is something to send.
@@ -117,6 +123,7 @@ impl Outgoing {
 pub(super) struct Signals {
     pub released: watch::Sender<u64>,
     pub outgoing: watch::Sender<u64>,
+    pub relays: watch::Sender<u64>,
     pub recent: Outgoing,
 }
 
@@ -127,6 +134,9 @@ impl Signals {
         }
         if effects.outgoing {
             self.outgoing.send_modify(|tick| *tick += 1);
+        }
+        if effects.relays {
+            self.relays.send_modify(|tick| *tick += 1);
         }
         if effects.released {
             self.released.send_modify(|tick| *tick += 1);

@@ -36,7 +36,7 @@ pub(crate) fn put(connection: &Connection, address: &RelayAddr, now_ms: u64) -> 
             "INSERT INTO relay(device, address, added) VALUES (?1, ?2, ?3) ON CONFLICT(device) DO UPDATE SET address = ?2",
         )?
         .execute(params![address.id.as_bytes(), address.expose(), now_ms])?;
-    effects::outgoing();
+    effects::relays();
     let mut find = connection.prepare_cached("SELECT id FROM relay WHERE device = ?1")?;
     Ok(find.query_row([address.id.as_bytes()], |row| row.get(0))?)
 }
@@ -44,7 +44,7 @@ pub(crate) fn put(connection: &Connection, address: &RelayAddr, now_ms: u64) -> 
 /// Removes a relay; false if there was none.
 pub(crate) fn remove(connection: &Connection, id: &DeviceId) -> Result<bool, StoreError> {
     let gone = connection.prepare_cached("DELETE FROM relay WHERE device = ?1")?.execute([id.as_bytes()])?;
-    effects::outgoing();
+    effects::relays();
     Ok(gone > 0)
 }
 
