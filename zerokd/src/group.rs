@@ -72,6 +72,8 @@ pub(crate) struct Group {
     peers: Mutex<BTreeMap<DeviceId, (Vector, u64)>>,
     online: Mutex<BTreeMap<RelayRow, BTreeSet<DeviceId>>>,
     sent: watch::Sender<u64>,
+    /// Held while the roster changes: sessions at several relays bring the same statements.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Group {
@@ -311,6 +313,7 @@ impl Groups {
         group: &Arc<Group>,
         statements: Vec<Append>,
     ) -> Result<(), GroupError> {
+        let _changing = group.changing.lock().await;
         let standing = group.standing();
         let mut roster = (*standing.roster).clone();
         let mut epochs = (*standing.epochs).clone();
@@ -359,6 +362,7 @@ impl Groups {
         append: Append,
         with: impl FnOnce(&rusqlite::Connection) -> Result<bool, StoreError> + Send + 'static,
     ) -> Result<bool, GroupError> {
+        let _changing = group.changing.lock().await;
         let (row, stored) = (group.row, append.clone());
         let issued = self
             .inner
@@ -407,5 +411,6 @@ fn assemble(
         peers: Mutex::default(),
         online: Mutex::default(),
         sent: watch::Sender::new(0),
+        changing: tokio::sync::Mutex::default(),
     }
 }

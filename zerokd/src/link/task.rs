@@ -1,20 +1,18 @@
 //! One task per relay: connect, one session per group, wait, again. The state machine's answer is what is done next.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use iroh::endpoint::{Connection, VarInt};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use zerok_core::{Action, Event, Link};
+use zerok_core::{Action, Backoff, Event, Link};
 use zerok_protocol::{GroupId, Message};
 
 use super::end::SessionEnd;
 use super::session;
 use super::{LinkState, LinkView};
 use crate::context::Context;
-use crate::group::Group;
 use crate::store::relays::{self, RelayRow, StoredRelay};
 use crate::{clock, endpoint, wire};
 
@@ -160,14 +158,18 @@ async fn serve(
     context.tracker.spawn(route(connection.clone(), deliveries.clone(), context.clone(), local.clone()));
     let mut groups_changed = context.groups.changed();
     let mut sessions: JoinSet<(GroupId, SessionEnd)> = JoinSet::new();
-    let mut open: BTreeMap<GroupId, Arc<Group>> = BTreeMap::new();
+    let mut open: BTreeSet<GroupId> = BTreeSet::new();
+    let mut refused = Backoff::default();
+    let mut pauses: BTreeMap<GroupId, Duration> = BTreeMap::new();
     loop {
         for group in context.groups.all() {
-            if open.insert(group.id, group.clone()).is_none() {
+            if open.insert(group.id) {
                 let (context, relay, connection) = (context.clone(), relay.clone(), connection.clone());
                 let deliveries = deliveries.clone();
+                let pause = pauses.remove(&group.id).unwrap_or_default();
                 sessions.spawn(async move {
                     let id = group.id;
+                    tokio::time::sleep(pause).await;
                     (id, session::run(&context, &relay, &connection, &deliveries, group).await)
                 });
             }
@@ -185,8 +187,11 @@ async fn serve(
                         lost(context, relay, &text);
                         return Event::Busy { retry_after: Duration::from_millis(retry_after_ms) };
                     }
-                    // This group is not served here; the others go on.
+                    // This group is not served here, or not yet (an embedded relay learns of a new group as this link
+                    // does): it is asked again now and then. The others go on.
                     SessionEnd::Refused(text) => {
+                        pauses.insert(id, refused.next(u64::from_be_bytes(clock::random())));
+                        open.remove(&id);
                         let hint = "zerokctl relay list shows the relay; ask its operator, or add another relay";
                         context.problems.set("relay_refused", &id.to_hex(), format!("a relay refuses this group: {text}"), hint);
                         context.links.update(relay.row, |view| view.error = Some(text));
