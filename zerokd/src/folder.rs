@@ -149,7 +149,7 @@ impl Folders {
     }
 
     async fn grown(&self) {
-        self.each(|folder| folder.inbox.grown());
+        self.each(|folder| folder.inbox.wake());
         let (store, groups) = (self.inner.context.store.clone(), self.inner.context.groups.all());
         let taken = tokio::task::spawn_blocking(move || {
             groups.iter().try_for_each(|group| {

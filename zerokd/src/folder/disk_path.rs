@@ -62,36 +62,9 @@ impl DiskPath {
         Self::parse(path.on_disk().as_bytes())
     }
 
-    /// The child called `name`.
-    ///
-    /// # Errors
-    /// See [`DiskPathError`].
-    pub(crate) fn join(&self, name: &[u8]) -> Result<Self, DiskPathError> {
-        check_name(name)?;
-        if self.0.is_empty() && is_own(name) {
-            return Err(DiskPathError::Reserved);
-        }
-        let slash = usize::from(!self.0.is_empty());
-        if self.0.len() + slash + name.len() > MAX_PATH {
-            return Err(DiskPathError::TooLong);
-        }
-        let mut bytes = Vec::with_capacity(self.0.len() + slash + name.len());
-        bytes.extend_from_slice(&self.0);
-        if slash == 1 {
-            bytes.push(b'/');
-        }
-        bytes.extend_from_slice(name);
-        Ok(Self(bytes.into()))
-    }
-
     /// The bytes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
-    }
-
-    /// Is it the folder itself?
-    pub(crate) fn is_root(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// The directory it stands in and its name; the root has neither.
@@ -152,7 +125,6 @@ mod tests {
     fn the_own_directory_is_reserved_in_any_case_but_only_at_the_top() {
         assert_eq!(DiskPath::parse(b".zerok/tmp/x"), Err(DiskPathError::Reserved));
         assert_eq!(DiskPath::parse(b".ZeroK"), Err(DiskPathError::Reserved));
-        assert_eq!(DiskPath::root().join(b".zerok"), Err(DiskPathError::Reserved));
         assert!(DiskPath::parse(b"a/.zerok").is_ok());
         assert!(DiskPath::parse(b".zerokignore").is_ok());
     }
@@ -164,11 +136,10 @@ mod tests {
     }
 
     #[test]
-    fn split_and_join_are_inverse() {
+    fn a_path_splits_into_its_directory_and_its_name() {
         let path = DiskPath::parse(b"a/b/c").unwrap();
         let (parent, name) = path.split().unwrap();
         assert_eq!((parent.as_bytes(), name.as_bytes()), (&b"a/b"[..], &b"c"[..]));
-        assert_eq!(parent.join(name.as_bytes()).unwrap(), path);
         assert_eq!(DiskPath::parse(b"c").unwrap().split().unwrap().0, DiskPath::root());
         assert!(DiskPath::root().split().is_none());
     }

@@ -18,7 +18,7 @@ use super::apply::ProblemPaths;
 use super::contents::{Contents, Unfetched};
 use super::disk_path::DiskPath;
 use super::elsewhere::{Done, Elsewhere, Staged};
-use super::ignore::Ignores;
+use super::ignore::{self, Ignores};
 use super::inbox::{Inbox, Mail};
 use super::index::folders::{self, FolderInfo};
 use super::index::problems::{self, FolderProblem};
@@ -432,6 +432,12 @@ impl Engine {
         self.work(paths.into_iter().map(Item::found).collect(), &Fresh::new())?;
         if self.scan.is_none() && std::mem::take(&mut self.whole) {
             self.scanned = true;
+            if self.ignores.broken() {
+                let text =
+                    "a line of an ignore file is no pattern, or one could not be read; it ignores nothing";
+                let hint = "correct it: the syntax is that of gitignore";
+                self.tell_problem(trouble::problem(ignore::FILE, "ignore", text.into(), hint))?;
+            }
             if let Err(e) = versions::prune(&self.root, super::stat::now_ns() - VERSIONS_NS) {
                 tracing::debug!(kind = %e.kind(), "old versions could not be removed");
             }

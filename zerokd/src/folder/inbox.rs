@@ -16,7 +16,6 @@ pub(crate) struct Inbox {
 struct State {
     woken: bool,
     stop: bool,
-    grown: bool,
     rescan: bool,
     done: Vec<Done>,
 }
@@ -26,8 +25,6 @@ struct State {
 pub(crate) struct Mail {
     /// The folder shall stop.
     pub(crate) stop: bool,
-    /// Something was put into a merged log.
-    pub(crate) grown: bool,
     /// The whole folder shall be looked through.
     pub(crate) rescan: bool,
     /// Work done elsewhere.
@@ -52,11 +49,6 @@ impl Inbox {
         self.tell(|state| state.stop = true);
     }
 
-    /// A merged log has grown.
-    pub(crate) fn grown(&self) {
-        self.tell(|state| state.grown = true);
-    }
-
     /// The whole folder shall be looked through.
     pub(crate) fn rescan(&self) {
         self.tell(|state| state.rescan = true);
@@ -78,7 +70,6 @@ impl Inbox {
         state.woken = false;
         Mail {
             stop: state.stop,
-            grown: std::mem::take(&mut state.grown),
             rescan: std::mem::take(&mut state.rescan),
             done: std::mem::take(&mut state.done),
         }

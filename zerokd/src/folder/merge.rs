@@ -68,7 +68,7 @@ pub(crate) struct Merge<'c> {
     folder: FolderRow,
     touched: BTreeMap<String, Option<Merged>>,
     plain: HashSet<String>,
-    copies: Vec<(String, String)>,
+    copies: Copies,
 }
 
 /// A path whose disk may differ from its records now.
@@ -79,6 +79,9 @@ pub(crate) struct Touched {
     /// What its records say.
     pub(crate) merged: Option<Merged>,
 }
+
+/// Conflict copies that were derived, as (path, copy).
+pub(crate) type Copies = Vec<(String, String)>;
 
 /// Conflicts of conflict copies, of copies of copies …: nobody has more, and an attacker gets no further.
 const MAX_DEPTH: u32 = 8;
@@ -162,14 +165,14 @@ impl<'c> Merge<'c> {
     }
 
     /// Lists every touched path as pending, except the ones that `settled` says are as they should be. Returns the
-    /// listed paths, and the copies that were derived, as (path, copy).
+    /// listed paths, and the copies that were derived.
     ///
     /// # Errors
     /// The database.
     pub(crate) fn finish(
         self,
         settled: impl Fn(&str, Option<&Merged>) -> bool,
-    ) -> Result<(Vec<Touched>, Vec<(String, String)>), StoreError> {
+    ) -> Result<(Vec<Touched>, Copies), StoreError> {
         let touched = self.touched.into_iter().map(|(key, merged)| Touched { key, merged });
         let listed: Vec<Touched> = touched.filter(|t| !settled(&t.key, t.merged.as_ref())).collect();
         for path in &listed {

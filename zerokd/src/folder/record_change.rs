@@ -12,7 +12,7 @@ use super::engine::{Engine, EngineError};
 use super::index::records::{self, Source, Stored, is_elided};
 use super::index::rows::{self, PathRow};
 use super::index::{content, folders, problems};
-use super::merge::{Merge, merged};
+use super::merge::{Copies, Merge, merged};
 use super::observe::{self, HASH_HERE, Seen};
 use super::root::Dirs;
 use super::trouble;
@@ -259,7 +259,7 @@ impl<'c> Writer<'c> {
         Ok(bytes.map(|bytes| Record { content: Content::Inline(bytes), ..copy.record }))
     }
 
-    fn finish(self, read: u64) -> Result<(Vec<(String, String)>, u64), StoreError> {
+    fn finish(self, read: u64) -> Result<(Copies, u64), StoreError> {
         let entries: Vec<NewEntry> = self.records.iter().map(|record| self.entry(record)).collect();
         let mut merge = Merge::new(self.connection, self.folder);
         if entries.is_empty() {

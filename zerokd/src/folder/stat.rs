@@ -87,12 +87,6 @@ impl Stat {
 }
 
 impl From<rustix::fs::Stat> for Stat {
-    #[expect(
-        clippy::unnecessary_cast,
-        clippy::unnecessary_fallible_conversions,
-        clippy::useless_conversion,
-        reason = "the fields' types differ between platforms"
-    )]
     fn from(s: rustix::fs::Stat) -> Self {
         let kind = match FileType::from_raw_mode(s.st_mode) {
             FileType::RegularFile => Kind::File,
@@ -103,14 +97,19 @@ impl From<rustix::fs::Stat> for Stat {
         let ns = |seconds: i64, ns: i64| seconds.saturating_mul(1_000_000_000).saturating_add(ns);
         Self {
             kind,
-            size: u64::try_from(s.st_size).unwrap_or(0),
-            mtime_ns: ns(s.st_mtime as i64, i64::try_from(s.st_mtime_nsec).unwrap_or(0)),
-            ctime_ns: ns(s.st_ctime as i64, i64::try_from(s.st_ctime_nsec).unwrap_or(0)),
-            inode: s.st_ino.into(),
-            device: s.st_dev as u64,
-            mode: u32::from(s.st_mode) & 0o7777,
+            size: wide(s.st_size),
+            mtime_ns: ns(wide(s.st_mtime), wide(s.st_mtime_nsec)),
+            ctime_ns: ns(wide(s.st_ctime), wide(s.st_ctime_nsec)),
+            inode: wide(s.st_ino),
+            device: wide(s.st_dev),
+            mode: wide::<_, u32>(s.st_mode) & 0o7777,
         }
     }
+}
+
+/// A field of a stat, whose types differ between platforms.
+fn wide<T, U: TryFrom<T> + Default>(field: T) -> U {
+    U::try_from(field).unwrap_or_default()
 }
 
 /// The clock that file times are compared with, nanoseconds since 1970.

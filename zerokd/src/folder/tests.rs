@@ -1,6 +1,7 @@
 //! Folders of several devices over real stores and disks; records travel as bundles, large contents through memory.
 
 mod device;
+mod killed;
 mod random;
 
 use std::os::unix::fs::PermissionsExt;

@@ -62,7 +62,7 @@ pub(crate) fn clear_code(
 pub(crate) fn clear_scanned(connection: &Connection, folder: FolderRow) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "DELETE FROM folder_problem WHERE folder = ?1 AND code IN ('unsyncable', 'unreadable', 'name')",
+            "DELETE FROM folder_problem WHERE folder = ?1 AND code IN ('unsyncable', 'unreadable', 'name', 'ignore')",
         )?
         .execute([folder])?;
     Ok(())

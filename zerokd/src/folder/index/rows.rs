@@ -1,6 +1,6 @@
 //! What was last put on or taken from this disk.
 
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use rusqlite::{Connection, Row as SqlRow, params};
 use zerok_core::reconcile::{DiskState, Row};
 use zerok_core::{Kind, RelPath, Version};
 use zerok_protocol::Hash;

@@ -19,6 +19,7 @@ use crate::events::Events;
 use crate::folder::contents::{Contents, Fetching, Ingested, Unfetched};
 use crate::folder::engine::{Engine, Spec};
 use crate::folder::inbox::Inbox;
+use crate::folder::index::intents::{self, Intent};
 use crate::folder::index::{folders, pending, problems};
 use crate::folder::live::Live;
 use crate::folder::root::Root;
@@ -171,9 +172,12 @@ impl Devices {
         device.engine = Some(Engine::open(&device.spec, &device.dir.path().canonicalize().unwrap()).unwrap());
     }
 
-    /// The engine of a device.
-    pub(super) fn engine(&mut self, device: usize) -> &mut Engine {
-        self.devices[device].engine.as_mut().unwrap()
+    /// Notes an exchange as begun, as a kill in the midst of one leaves it.
+    pub(super) fn intend(&mut self, device: usize, intent: Intent) {
+        let spec = &self.devices[device].spec;
+        let row = spec.info.row;
+        let put = spec.store.write_blocking(move |c| intents::put(c, row, &intent));
+        put.map_err(|e: StoreError| e).unwrap();
     }
 }
 
