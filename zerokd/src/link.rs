@@ -23,6 +23,8 @@ use crate::store::relays::{RelayRow, StoredRelay};
 /// Where a link is, for `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkState {
+    /// No group uses it yet, so there is nothing to connect for.
+    Idle,
     /// A connection is being made.
     Connecting,
     /// In use.

@@ -10,7 +10,7 @@ mod invite;
 mod join;
 mod mailbox;
 
-pub(crate) use invite::{cancel, create, resume};
+pub(crate) use invite::{cancel, create, reachable, resume};
 pub(crate) use join::join;
 
 use crate::endpoint::EndpointError;

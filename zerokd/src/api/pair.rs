@@ -29,7 +29,10 @@ impl PairingServer for Api {
             return Err(ApiError::invalid("ttl_s", format!("must be 1 to {TTL_SECONDS}")));
         }
         let group = match self.group(group.as_deref()) {
-            Err(error) if error.kind == ErrorKind::NotPaired => self.new_group(None).await?,
+            Err(error) if error.kind == ErrorKind::NotPaired => {
+                pair::reachable(&self.context).await?;
+                self.new_group(None).await?
+            }
             found => found?,
         };
         let context = self.context.clone();

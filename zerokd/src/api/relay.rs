@@ -85,6 +85,7 @@ impl Api {
             id: id.to_hex(),
             address: view.relay.address.to_string(),
             state: match view.state {
+                LinkState::Idle => State::Idle,
                 LinkState::Connecting => State::Connecting,
                 LinkState::Connected => State::Connected,
                 LinkState::Waiting => State::Waiting,
@@ -110,7 +111,7 @@ impl Api {
                 hint: "what is pushed is kept here and sent later; zerokctl relay list shows the relays"
                     .into(),
             }),
-            LinkState::Connecting | LinkState::Connected => None,
+            LinkState::Idle | LinkState::Connecting | LinkState::Connected => None,
         };
         self.context.links.views().iter().filter_map(broken).collect()
     }

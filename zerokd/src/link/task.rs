@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use iroh::endpoint::{Connection, VarInt};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use zerok_core::{Action, Backoff, Event, Link};
@@ -62,6 +63,7 @@ async fn run(context: Context, relay: StoredRelay, stop: CancellationToken) {
         connection: None,
         sessions: BTreeMap::new(),
     });
+    let mut nudge = context.links.nudge.subscribe();
     let mut machine = Link::new();
     let mut connection: Option<Connection> = None;
     let mut event = Event::Start;
@@ -71,6 +73,7 @@ async fn run(context: Context, relay: StoredRelay, stop: CancellationToken) {
         }
         event = match machine.on(event, u64::from_be_bytes(clock::random())) {
             Action::Connect => {
+                wanted(&context, row, &mut nudge, &stop).await;
                 context.links.update(row, |view| view.state = LinkState::Connecting);
                 tokio::select! {
                     made = endpoint::connect(&context.endpoint, &relay.address) => match made {
@@ -106,7 +109,6 @@ async fn run(context: Context, relay: StoredRelay, stop: CancellationToken) {
             }
             Action::Wait(time) => {
                 context.links.update(row, |view| view.state = LinkState::Waiting);
-                let mut nudge = context.links.nudge.subscribe();
                 tokio::select! {
                     () = tokio::time::sleep(time) => Event::Due,
                     _ = nudge.changed() => Event::Nudge,
@@ -124,6 +126,29 @@ async fn run(context: Context, relay: StoredRelay, stop: CancellationToken) {
             }
             Action::Stay => return,
         };
+    }
+}
+
+/// Without a group there is nothing to connect for: waits for one, or until somebody asks for the relay.
+async fn wanted(
+    context: &Context,
+    row: RelayRow,
+    nudge: &mut watch::Receiver<u64>,
+    stop: &CancellationToken,
+) {
+    let mut groups = context.groups.changed();
+    if !context.groups.all().is_empty() || nudge.has_changed().unwrap_or(false) {
+        nudge.borrow_and_update();
+        return;
+    }
+    context.links.update(row, |view| {
+        view.state = LinkState::Idle;
+        view.error = None;
+    });
+    tokio::select! {
+        _ = groups.changed() => {}
+        _ = nudge.changed() => {}
+        () = stop.cancelled() => {}
     }
 }
 

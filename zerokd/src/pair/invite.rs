@@ -95,25 +95,45 @@ pub(crate) async fn cancel(context: &Context, row: i64) -> Result<(), PairError>
     Ok(())
 }
 
+/// Waits until some relay is connected, so that no group is made for an invite that cannot be.
+pub(crate) async fn reachable(context: &Context) -> Result<(), PairError> {
+    context.links.nudge();
+    until(context, Instant::now() + CONNECTED_WITHIN, || {
+        context.links.views().iter().any(|view| view.connection.is_some()).then_some(())
+    })
+    .await
+}
+
 /// A connection with an open session of the group, to one relay or any.
 async fn connected(
     context: &Context,
     group: &Group,
     relay: Option<RelayRow>,
-    until: Instant,
+    deadline: Instant,
 ) -> Result<(RelayRow, Connection), PairError> {
+    until(context, deadline, || {
+        let open = context.links.connections(&group.id);
+        open.into_iter().find(|(row, _)| relay.is_none_or(|wanted| wanted == *row))
+    })
+    .await
+}
+
+/// Looks again whenever a link changes.
+async fn until<T>(
+    context: &Context,
+    deadline: Instant,
+    look: impl Fn() -> Option<T>,
+) -> Result<T, PairError> {
     let mut changed = context.links.changed();
     loop {
-        let found = context.links.connections(&group.id);
-        if let Some(found) = found.into_iter().find(|(row, _)| relay.is_none_or(|wanted| wanted == *row)) {
+        if let Some(found) = look() {
             return Ok(found);
         }
-        let views = context.links.views();
-        let known = context.store.read_blocking(relays::all)?;
-        if known.is_empty() {
+        if context.store.read_blocking(relays::all)?.is_empty() {
             return Err(PairError::NoRelay);
         }
-        if timeout_at(until, changed.changed()).await.is_err() {
+        if timeout_at(deadline, changed.changed()).await.is_err() {
+            let views = context.links.views();
             let why = views
                 .iter()
                 .find_map(|view| view.error.clone())
