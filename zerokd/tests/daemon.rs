@@ -1,5 +1,7 @@
 //! The daemon as a process: how it starts, refuses to start, and stops.
 
+#![expect(clippy::unwrap_used, reason = "these are the tests, helpers included")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

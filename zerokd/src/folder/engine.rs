@@ -438,6 +438,8 @@ impl Engine {
                 let hint = "correct it: the syntax is that of gitignore";
                 self.tell_problem(trouble::problem(ignore::FILE, "ignore", text.into(), hint))?;
             }
+            // What no file holds any more need not be served; a kill before it leaves it to the next scan.
+            self.store.write_blocking(crate::content::collect)?;
             if let Err(e) = versions::prune(&self.root, super::stat::now_ns() - VERSIONS_NS) {
                 tracing::debug!(kind = %e.kind(), "old versions could not be removed");
             }
