@@ -19,13 +19,13 @@ use std::io;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
-use zerok_core::reconcile::{Apply, DiskState, Observed};
+use zerok_core::reconcile::{Apply, Observed};
 use zerok_core::{Content, ContentRef, Kind, Record};
 
-use super::contents::InTransaction;
 use super::disk_path::DiskPath;
 use super::elsewhere::Taken;
-use super::engine::{Engine, EngineError};
+use super::engine::Engine;
+use super::engine_error::EngineError;
 use super::index::content;
 use super::index::intents::{self, Intent};
 use super::index::records::is_elided;
@@ -33,6 +33,7 @@ use super::place::{self, Placed};
 use super::root::{DirFd, Dirs, make_dir};
 use super::stage::{self, Batch, Look, sync_all};
 use super::stat::{self, Stat};
+use super::step::{Outcome, Step};
 use super::trouble;
 use super::work::{Case, Fresh, Note, ToApply, note_in, row_of};
 use crate::clock;
@@ -40,30 +41,6 @@ use crate::store::StoreError;
 
 /// Up to this many directories are synced one by one.
 const FEW_DIRECTORIES: usize = 4;
-
-/// One path on its way.
-struct Step {
-    case: Case,
-    record: Record,
-    apply: Apply,
-    before: Option<Stat>,
-    was: Option<DiskState>,
-    tmp: Option<String>,
-    staged: Option<Stat>,
-    store: Option<InTransaction>,
-    result: Option<Result<Outcome, io::Error>>,
-}
-
-/// What became of it.
-#[derive(Debug)]
-enum Outcome {
-    /// This stands there now; `None`: nothing.
-    Stands(Option<(DiskState, Stat)>),
-    /// Somebody changed it meanwhile: to be looked at again.
-    Changed,
-    /// A directory with something in it that is not synced: it stays, and is looked at when that changes.
-    NotEmpty,
-}
 
 impl Engine {
     /// Brings a batch of records to the disk.
@@ -427,62 +404,6 @@ impl Engine {
         });
         if let Err(e) = kept {
             tracing::warn!(kind = %e.kind(), "a displaced file stays among the temporaries");
-        }
-    }
-}
-
-impl Step {
-    fn deletes(&self) -> bool {
-        self.apply == Apply::Delete || (self.record.deleted && self.apply != Apply::Create)
-    }
-
-    /// Does what is there stand in another way than an exchange can settle?
-    fn makes_way(&self) -> bool {
-        let dir = |kind: &Kind| *kind == Kind::Directory;
-        self.apply == Apply::Replace
-            && !self.record.deleted
-            && self.was.as_ref().is_some_and(|was| dir(&was.kind) != dir(&self.record.kind))
-    }
-
-    /// Is it exchanged with what is there?
-    fn exchanges(&self) -> bool {
-        self.apply == Apply::Replace
-            && !self.makes_way()
-            && !self.deletes()
-            && self.record.kind != Kind::Directory
-    }
-
-    fn remove(&self, dirs: &mut Dirs<'_>) -> io::Result<Outcome> {
-        let at = &self.case.at;
-        let is_dir = self.was.as_ref().is_some_and(|was| was.kind == Kind::Directory);
-        if is_dir {
-            return match place::remove_dir(dirs, at) {
-                Ok(()) => Ok(Outcome::Stands(None)),
-                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && self.deletes() => {
-                    Ok(Outcome::NotEmpty)
-                }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Outcome::Stands(None)),
-                Err(e) => Err(e),
-            };
-        }
-        let expected = |now: &Stat| self.before.is_some_and(|before| before.same_content_as(now));
-        match place::remove(dirs, at, clock::now_ms(), expected) {
-            Ok(Placed::Done) => Ok(Outcome::Stands(None)),
-            Ok(Placed::Changed) => Ok(Outcome::Changed),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Outcome::Stands(None)),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// The state that the row gets: the record's contents, the rest as it was read back.
-    fn state(&self, stat: &Stat) -> DiskState {
-        DiskState {
-            kind: self.record.kind.clone(),
-            size: self.record.size,
-            mtime_ns: stat.mtime_ns,
-            executable: stat.executable(),
-            owner_only: stat.owner_only(),
-            hash: self.record.content_hash(),
         }
     }
 }

@@ -3,7 +3,6 @@
 //! world outside, and the world outside is looked at after each step that matters.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use super::apply::ProblemPaths;
 use super::contents::{Contents, Unfetched};
 use super::disk_path::DiskPath;
 use super::elsewhere::{Done, Elsewhere, Staged};
+use super::engine_error::EngineError;
 use super::ignore::{self, Ignores};
 use super::inbox::{Inbox, Mail};
 use super::index::folders::{self, FolderInfo};
@@ -38,26 +38,6 @@ use super::work::{Case, Fresh, Item, Note};
 use crate::clock;
 use crate::store::log::{self, LogRow};
 use crate::store::{Store, StoreError};
-
-/// Why a folder's thread stops working on it.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum EngineError {
-    /// The database.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The folder's root, or its own directory in it, cannot be used.
-    #[error("the folder cannot be used: {0}")]
-    Io(#[from] io::Error),
-    /// The root is gone or another directory by now.
-    #[error("the folder's directory is gone or is another one now")]
-    Moved,
-    /// The marker is missing or is another folder's.
-    #[error("the folder's marker is missing or is another folder's")]
-    Unmarked,
-    /// It is in or around another folder, or one of the daemon's own directories.
-    #[error("the folder is in or around another one, or in or around the daemon's own directories")]
-    Overlaps,
-}
 
 /// What a folder's thread needs to know.
 #[derive(Clone)]

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use zerok_client::types::FolderState;
 
-use super::engine::{Engine, EngineError, Spec};
+use super::engine::{Engine, Spec};
+use super::engine_error::EngineError;
 use super::index::problems::{self, FolderProblem};
 use super::refuse;
 use super::trouble::problem;

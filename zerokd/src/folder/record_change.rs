@@ -8,7 +8,8 @@ use zerok_protocol::ChainId;
 
 use super::contents::Ingested;
 use super::elsewhere::{Taken, ingest};
-use super::engine::{Engine, EngineError};
+use super::engine::Engine;
+use super::engine_error::EngineError;
 use super::index::records::{self, Source, Stored, is_elided};
 use super::index::rows::{self, PathRow};
 use super::index::{content, folders, problems};

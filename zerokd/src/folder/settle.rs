@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::RenameFlags;
 
 use super::disk_path::DiskPath;
-use super::engine::{Engine, EngineError};
+use super::engine::Engine;
+use super::engine_error::EngineError;
 use super::index::intents::{self, Intent};
 use super::index::rows;
 use super::list;
