@@ -17,6 +17,8 @@ pub(crate) use self::stream::serve;
 const LIFE: Duration = Duration::from_secs(600);
 /// Messages that may wait for one side.
 const WAITING: usize = 16;
+/// Devices that may take from the joiner's side of one mailbox.
+const JOINERS: usize = 64;
 /// Mailboxes that one device may have open.
 const PER_DEVICE: usize = 16;
 
@@ -50,7 +52,10 @@ pub(crate) struct Mailbox {
 #[derive(Default)]
 struct Waiting {
     opener: VecDeque<Bytes>,
-    joiner: VecDeque<Bytes>,
+    /// Kept until the mailbox goes: of two devices that join at once, neither takes what is sealed to the other.
+    joiner: Vec<Bytes>,
+    /// How many of them each device has taken.
+    taken: HashMap<DeviceId, usize>,
     /// Nothing more is put; what waits for the joiner may still be taken.
     closed: bool,
     /// The opener's TAKEs so far: only the newest gets something.
@@ -58,11 +63,28 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn of(&mut self, side: Side) -> &mut VecDeque<Bytes> {
-        match side {
-            Side::Opener => &mut self.opener,
-            Side::Joiner => &mut self.joiner,
+    fn put(&mut self, to: Side, message: Bytes) -> Result<(), MailboxError> {
+        let waiting = if to == Side::Opener { self.opener.len() } else { self.joiner.len() };
+        if waiting >= WAITING {
+            return Err(MailboxError::Full);
         }
+        match to {
+            Side::Opener => self.opener.push_back(message),
+            Side::Joiner => self.joiner.push(message),
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, side: Side, device: &DeviceId) -> Option<Bytes> {
+        if side == Side::Opener {
+            return self.opener.pop_front();
+        }
+        let next = self.joiner.get(self.taken.get(device).copied().unwrap_or(0))?.clone();
+        if self.taken.len() >= JOINERS && !self.taken.contains_key(device) {
+            return None;
+        }
+        *self.taken.entry(*device).or_default() += 1;
+        Some(next)
     }
 }
 
@@ -157,11 +179,7 @@ impl Mailbox {
         if waiting.closed {
             return Err(MailboxError::Gone);
         }
-        let queue = waiting.of(to);
-        if queue.len() >= WAITING {
-            return Err(MailboxError::Full);
-        }
-        queue.push_back(message);
+        waiting.put(to, message)?;
         drop(waiting);
         self.changed.send_replace(());
         Ok(())
@@ -175,9 +193,14 @@ impl Mailbox {
         waiting.turn
     }
 
-    /// The next message for a side; none if none came until `deadline`. Of several TAKEs by the opener the newest gets it:
+    /// The next message for a side (for the joiner's: that this device has not had yet); none if none came until `deadline`. Of several TAKEs by the opener the newest gets it:
     /// the others are of connections that it has lost, and would take the message to nowhere.
-    pub(crate) async fn take(&self, side: Side, deadline: Instant) -> Result<Option<Bytes>, MailboxError> {
+    pub(crate) async fn take(
+        &self,
+        side: Side,
+        device: &DeviceId,
+        deadline: Instant,
+    ) -> Result<Option<Bytes>, MailboxError> {
         let mut changed = self.changed.subscribe();
         let turn = self.next_turn(side);
         loop {
@@ -189,7 +212,7 @@ impl Mailbox {
                 if self.expires <= Instant::now() {
                     return Err(MailboxError::Gone);
                 }
-                if let Some(message) = waiting.of(side).pop_front() {
+                if let Some(message) = waiting.next(side, device) {
                     return Ok(Some(message));
                 }
                 if waiting.closed {
@@ -229,10 +252,10 @@ mod tests {
         let all = Mailboxes::new(10);
         all.open(BOX, A, LIFE, None, now).unwrap();
         let mailbox = all.get(&BOX, now).unwrap();
-        let lost = mailbox.take(Side::Opener, now + LIFE);
+        let lost = mailbox.take(Side::Opener, &A, now + LIFE);
         let mut lost = std::pin::pin!(lost);
         assert!(tokio::time::timeout(Duration::ZERO, lost.as_mut()).await.is_err());
-        let newest = mailbox.take(Side::Opener, now + LIFE);
+        let newest = mailbox.take(Side::Opener, &A, now + LIFE);
         let mut newest = std::pin::pin!(newest);
         assert!(tokio::time::timeout(Duration::ZERO, newest.as_mut()).await.is_err());
         mailbox.put(Side::Opener, Bytes::from_static(b"request")).unwrap();
@@ -251,8 +274,10 @@ mod tests {
         let mailbox = all.get(&BOX, now).unwrap();
         assert_eq!(mailbox.put(Side::Opener, grant.clone()), Err(MailboxError::Gone));
         assert_eq!(all.open(BOX, A, LIFE, None, now), Err(MailboxError::Gone));
-        assert_eq!(mailbox.take(Side::Joiner, now + LIFE).await, Ok(Some(grant)));
-        assert_eq!(mailbox.take(Side::Joiner, now + LIFE).await, Err(MailboxError::Gone));
+        for device in [&A, &B] {
+            assert_eq!(mailbox.take(Side::Joiner, device, now + LIFE).await, Ok(Some(grant.clone())));
+            assert_eq!(mailbox.take(Side::Joiner, device, now + LIFE).await, Err(MailboxError::Gone));
+        }
     }
 
     #[test]

@@ -456,7 +456,8 @@ messages! {
         /// At most MAX_MAILBOX_MESSAGE.
         message: Bytes,
     }
-    /// Takes the next message for one side; it is removed.
+    /// Takes the next message for one side. What is for the opener is removed by it; what is for the joiner's side each
+    /// device is given once, so that of two that join at once neither takes what is meant for the other.
     MailboxTake = 0x82 {
         /// Answered with the same number.
         req: u32,

@@ -157,7 +157,7 @@ impl Mailing {
             tokio::select! {
                 () = outbox.ended().cancelled() => {}
                 () = conn.relay.stop.cancelled() => {}
-                taken = mailbox.take(side, deadline) => match taken {
+                taken = mailbox.take(side, &conn.device, deadline) => match taken {
                     Ok(message) => outbox.send(&MailboxMessage { req, message }.into()),
                     Err(e) => outbox.send(&Refusal::from(e).answer(Some(req))),
                 },

@@ -108,7 +108,10 @@ async fn roster(connection: &Connection, grant: &Grant) -> Result<Vec<Append>, P
                 head = Some(page.head);
                 statements.extend(page.statements);
             }
-            Message::Error(error) if error.code == Code::UnknownGroup => return Err(PairError::Used),
+            // The grant was another device's, who came first with the same invite.
+            Message::Error(error) if matches!(error.code, Code::UnknownGroup | Code::Unauthorized) => {
+                return Err(PairError::Used);
+            }
             Message::Error(error) => {
                 return Err(PairError::Refused(format!("{}: {}", error.code, error.message)));
             }
