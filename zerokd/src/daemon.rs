@@ -28,7 +28,7 @@ use crate::link::{self, Links};
 use crate::paths::Paths;
 use crate::problems::Problems;
 use crate::single::{self, Lock, SingleError};
-use crate::store::{Store, StoreError, log, meta};
+use crate::store::{Store, StoreError, consumers, log, meta};
 use crate::{clock, pair};
 
 /// Why the daemon does not start.
@@ -108,6 +108,7 @@ pub async fn start(paths: Paths, config: Config) -> Result<Running, StartError> 
     let content = Content::start(context.clone(), wanted)?;
     let folders = Folders::start(context.clone(), content).await?;
     context.tracker.spawn(link::supervise(context.clone()));
+    context.tracker.spawn(forget_regularly(context.clone()));
     pair::resume(&context).await?;
     let listener = ipc::bind(&context.paths.socket).await.map_err(|e| StartError::Socket(e.to_string()))?;
     let api = Api {
@@ -139,6 +140,20 @@ async fn open_store(paths: &Paths, keys: Arc<DeviceKeys>) -> Result<(Store, Arc<
     });
     let generation = made.await?;
     Ok((store, generation.into()))
+}
+
+/// Answers to repeated pushes are remembered for a day, and looked through for old ones every hour.
+async fn forget_regularly(context: Context) {
+    let forget = async {
+        loop {
+            let forgotten = context.store.write(|c| consumers::forget_old(c, clock::now_ms())).await;
+            if let Err::<(), StoreError>(error) = forgotten {
+                tracing::warn!("old answers could not be forgotten: {error}");
+            }
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        }
+    };
+    context.cancel.run_until_cancelled(forget).await;
 }
 
 impl Running {

@@ -53,7 +53,7 @@ pub(crate) fn answered(
     Ok(found.optional()?)
 }
 
-/// Remembers the answer to a push with this key, and forgets a few that are too old.
+/// Remembers the answer to a push with this key.
 pub(crate) fn remember(
     connection: &Connection,
     grp: GroupRow,
@@ -66,10 +66,13 @@ pub(crate) fn remember(
             "INSERT OR REPLACE INTO idempotency(grp, key, n, pos, at) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![grp, key, answer.n, answer.pos, now_ms])?;
+    Ok(())
+}
+
+/// Forgets the answers that are too old. To be called now and then.
+pub(crate) fn forget_old(connection: &Connection, now_ms: u64) -> Result<(), StoreError> {
     connection
-        .prepare_cached(
-            "DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency WHERE at <= ?1 LIMIT 4)",
-        )?
+        .prepare_cached("DELETE FROM idempotency WHERE at <= ?1")?
         .execute([now_ms.saturating_sub(REMEMBERED_MS)])?;
     Ok(())
 }

@@ -51,7 +51,6 @@ CREATE TABLE chain (
 CREATE UNIQUE INDEX chain_own ON chain(grp) WHERE own = 1;
 
 CREATE TABLE bundle (
-    id        INTEGER PRIMARY KEY,
     chain     INTEGER NOT NULL REFERENCES chain(id),
     seq       INTEGER NOT NULL,
     hash      BLOB NOT NULL,
@@ -59,9 +58,9 @@ CREATE TABLE bundle (
     first     INTEGER NOT NULL,
     count     INTEGER NOT NULL,
     header    BLOB NOT NULL,
-    signature BLOB NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX bundle_seq ON bundle(chain, seq);
+    signature BLOB NOT NULL,
+    PRIMARY KEY (chain, seq)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE channel (
     id   INTEGER PRIMARY KEY,
@@ -111,7 +110,7 @@ CREATE TABLE idempotency (
     pos INTEGER NOT NULL,
     at  INTEGER NOT NULL,
     PRIMARY KEY (grp, key)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- address is the text with its token.
 CREATE TABLE relay (
@@ -130,8 +129,6 @@ CREATE TABLE relay_grp (
     sent   INTEGER NOT NULL,
     PRIMARY KEY (relay, grp)
 ) STRICT;
-
-CREATE INDEX idempotency_at ON idempotency(at);
 
 -- What another member said it holds, as of its last Vector signal.
 CREATE TABLE peer (
