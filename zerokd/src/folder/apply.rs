@@ -26,9 +26,9 @@ use super::disk_path::DiskPath;
 use super::elsewhere::Taken;
 use super::engine::Engine;
 use super::engine_error::EngineError;
-use super::index::content;
 use super::index::intents::{self, Intent};
 use super::index::records::is_elided;
+use super::index::{content, pending};
 use super::place::{self, Placed};
 use super::root::{DirFd, Dirs, make_dir};
 use super::stage::{self, Batch, Look, sync_all};
@@ -334,8 +334,15 @@ impl Engine {
     fn write_back(&mut self, steps: Vec<Step>, mut notes: Vec<Note>) -> Result<(), EngineError> {
         let mut stores = Vec::new();
         let mut settled = Vec::new();
+        let (mut directories, mut copies) = (Vec::new(), Vec::new());
         for mut step in steps {
             let key = step.case.path.key().to_owned();
+            match &step.record.kind {
+                _ if step.record.deleted => {}
+                Kind::Directory => directories.push(key.clone()),
+                _ if key.contains(".sync-conflict-") => copies.push(key.clone()),
+                _ => {}
+            }
             settled.extend(step.tmp.clone().filter(|_| step.exchanges()));
             match step.result.take() {
                 Some(Ok(Outcome::Stands(stands))) => {
@@ -375,14 +382,25 @@ impl Engine {
                 self.problem_paths.insert(problem.path.clone());
             }
         }
-        let written: Result<(), StoreError> = self.store.write_blocking(move |connection| {
+        let woken: Result<usize, StoreError> = self.store.write_blocking(move |connection| {
             for note in &notes {
                 note_in(connection, folder, &known_problems, note)?;
             }
             settled.iter().try_for_each(|tmp| intents::remove(connection, folder, tmp))?;
-            stores.into_iter().try_for_each(|store| store(connection))
+            stores.into_iter().try_for_each(|store| store(connection))?;
+            let mut woken = 0;
+            for directory in &directories {
+                woken += pending::wake_below(connection, folder, directory)?;
+            }
+            for copy in &copies {
+                woken += pending::wake_origin(connection, folder, copy)?;
+            }
+            Ok(woken)
         });
-        Ok(written?)
+        if woken? > 0 {
+            self.look_again();
+        }
+        Ok(())
     }
 
     /// A temporary that did not come into place. What stands under its name and is not what was staged was displaced

@@ -442,6 +442,11 @@ impl Engine {
         Ok(true)
     }
 
+    /// Pending paths that were put off are due now.
+    pub(crate) fn look_again(&mut self) {
+        self.cursor = 0;
+    }
+
     /// The name of a new temporary, never used before: work that was begun by an earlier run of the folder may still
     /// come in.
     pub(crate) fn temporary(&mut self) -> String {

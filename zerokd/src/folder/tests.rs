@@ -256,3 +256,17 @@ fn a_restart_finds_everything_as_it_was() {
     assert_eq!(read(&b, "one"), "changed while away");
     assert_eq!(Tree::read(&a), Tree::read(&b));
 }
+
+#[test]
+fn a_large_file_makes_way_for_a_directory_once_its_copy_is_made() {
+    let mut devices = Devices::new(3);
+    let (a, c) = (devices.dir(0), devices.dir(2));
+    write(&a, "a", vec![1; 50_000]);
+    devices.settle(0);
+    write(&c, "a/x/deep", "inside");
+    devices.settle(2);
+    devices.sync();
+    assert_eq!(read(&a, "a/x/deep"), "inside");
+    assert_eq!(Tree::read(&a), Tree::read(&c));
+    devices.assert_quiet();
+}

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{FolderRow, join, split};
+use super::{FolderRow, below, join, split};
 use crate::store::StoreError;
 
 /// A path to look at.
@@ -79,6 +79,41 @@ pub(crate) fn again_later(
         )?
         .execute(params![folder, parent, name, now_ms, LONGEST_MS])?;
     Ok(())
+}
+
+/// What waits below a directory that stands by now is due at once.
+pub(crate) fn wake_below(
+    connection: &Connection,
+    folder: FolderRow,
+    directory: &str,
+) -> Result<usize, StoreError> {
+    let (low, high) = below(directory);
+    let mut wake = connection.prepare_cached(
+        "UPDATE folder_pending SET not_before = 0 WHERE folder = ?1 AND parent = ?2 AND not_before > 0",
+    )?;
+    let children = wake.execute(params![folder, directory])?;
+    let mut wake = connection.prepare_cached(
+        "UPDATE folder_pending SET not_before = 0 WHERE folder = ?1 AND parent >= ?2 AND parent < ?3 AND not_before > 0",
+    )?;
+    Ok(children + wake.execute(params![folder, low, high])?)
+}
+
+/// The path whose conflict a copy is of is due at once: it may have waited for the copy.
+pub(crate) fn wake_origin(
+    connection: &Connection,
+    folder: FolderRow,
+    copy: &str,
+) -> Result<usize, StoreError> {
+    let mut woken = 0;
+    for origin in super::records::of(connection, folder, copy)?.into_iter().filter_map(|stored| stored.origin)
+    {
+        let (parent, name) = split(&origin);
+        let mut wake = connection.prepare_cached(
+            "UPDATE folder_pending SET not_before = 0 WHERE folder = ?1 AND parent = ?2 AND name = ?3 AND not_before > 0",
+        )?;
+        woken += wake.execute(params![folder, parent, name])?;
+    }
+    Ok(woken)
 }
 
 /// When the first path that waits for its time is due, Unix milliseconds.

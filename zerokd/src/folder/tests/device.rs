@@ -230,7 +230,7 @@ impl Device {
             let row = self.spec.info.row;
             let waiting: Result<_, StoreError> = self.spec.store.read_blocking(|c| pending::count(c, row));
             // What is put off for a moment is waited for, what is put off for longer is not.
-            let put_off = waiting.unwrap().0 > 0 && begun.elapsed() < Duration::from_secs(3);
+            let put_off = waiting.unwrap().0 > 0 && begun.elapsed() < Duration::from_secs(8);
             if !busy && engine.elsewhere.is_idle() && !put_off {
                 return;
             }
