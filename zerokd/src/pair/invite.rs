@@ -12,6 +12,7 @@ use super::PairError;
 use super::mailbox::Mailbox;
 use crate::context::Context;
 use crate::group::Group;
+use crate::link::LinkState;
 use crate::store::StoreError;
 use crate::store::invites::{self, StoredInvite};
 use crate::store::relays::{self, RelayRow};
@@ -99,7 +100,12 @@ pub(crate) async fn cancel(context: &Context, row: i64) -> Result<(), PairError>
 pub(crate) async fn reachable(context: &Context) -> Result<(), PairError> {
     context.links.nudge();
     until(context, Instant::now() + CONNECTED_WITHIN, || {
-        context.links.views().iter().any(|view| view.connection.is_some()).then_some(())
+        let views = context.links.views();
+        // A link that began only after the first nudge has not heard it.
+        if views.iter().any(|view| view.state == LinkState::Idle) {
+            context.links.nudge();
+        }
+        views.iter().any(|view| view.connection.is_some()).then_some(())
     })
     .await
 }
