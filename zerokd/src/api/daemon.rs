@@ -18,7 +18,7 @@ impl DaemonServer for Api {
             version: env!("CARGO_PKG_VERSION").into(),
             device: DeviceName { id: self.context.keys.id().to_hex(), name },
             uptime_seconds: self.started.elapsed().as_secs(),
-            relays: self.relays(),
+            relays: self.relays()?,
             folders: self.folders.statuses().await?,
             problems: self.problems()?,
             groups,

@@ -11,12 +11,13 @@ use zerok_protocol::{DeviceId, RelayAddr};
 use super::Api;
 use crate::clock;
 use crate::link::{LinkState, LinkView};
-use crate::store::{StoreError, relays};
+use crate::store::StoreError;
+use crate::store::relays::{self, StoredRelay};
 
 #[async_trait]
 impl RelaysServer for Api {
     async fn relay_list(&self, _group: Option<String>) -> Result<RelayList, ApiError> {
-        Ok(RelayList { relays: self.relays() })
+        Ok(RelayList { relays: self.relays()? })
     }
 
     async fn relay_add(&self, address: String, _group: Option<String>) -> Result<Relay, ApiError> {
@@ -75,8 +76,10 @@ impl Api {
         }
     }
 
-    pub(super) fn relays(&self) -> Vec<Relay> {
-        self.context.links.views().iter().map(|view| self.relay_view(view)).collect()
+    /// All relays of this device, those whose link has not begun yet included.
+    pub(super) fn relays(&self) -> Result<Vec<Relay>, ApiError> {
+        let stored: Vec<StoredRelay> = self.context.store.read_blocking(relays::all)?;
+        Ok(stored.iter().map(|relay| self.relay(&relay.address)).collect())
     }
 
     fn relay_view(&self, view: &LinkView) -> Relay {
