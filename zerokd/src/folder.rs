@@ -136,7 +136,7 @@ impl Folders {
     /// Wakes folders when logs grow, files changed under an upload, or announcements came.
     async fn follow(self, mut changed: mpsc::Receiver<Gone>) {
         let context = self.inner.context.clone();
-        let mut released: signal::Receiver<u64> = context.store.released();
+        let mut released: signal::Receiver<u64> = context.store.released_ours();
         loop {
             tokio::select! {
                 () = context.cancel.cancelled() => return,

@@ -189,6 +189,11 @@ impl Store {
         self.inner.signals.released.subscribe()
     }
 
+    /// Ticks after each commit that put entries into a merged log of the daemon's own `$…` channels.
+    pub(crate) fn released_ours(&self) -> watch::Receiver<u64> {
+        self.inner.signals.released_ours.subscribe()
+    }
+
     /// Ticks after each commit that made something to send: own entries, bundles or statements.
     pub(crate) fn outgoing(&self) -> watch::Receiver<u64> {
         self.inner.signals.outgoing.subscribe()

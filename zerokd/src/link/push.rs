@@ -52,6 +52,8 @@ pub(super) struct Pusher {
     /// The pause is for want of room at the relay.
     full: bool,
     stuck: bool,
+    /// Everything there was has been handed over; only an outgoing tick brings more.
+    drained: bool,
     max_blob: u64,
     /// Counts refusals for a blob id that the relay has with another payload.
     salt: u64,
@@ -73,6 +75,7 @@ impl Pusher {
             paused: None,
             full: false,
             stuck: false,
+            drained: false,
             max_blob,
             salt: 0,
         }
@@ -90,6 +93,11 @@ impl Pusher {
 
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.paused
+    }
+
+    /// There may be something new to send.
+    pub(super) fn wake(&mut self) {
+        self.drained = false;
     }
 
     pub(super) fn resume(&mut self) {
@@ -133,6 +141,9 @@ impl Pusher {
                 self.send_own(out, bundle.seq, bundle.hash, bundle.bytes).await?;
                 continue;
             }
+            if self.drained {
+                return Ok(());
+            }
             let (row, after) = (self.group.row, self.handed);
             let (found, uncut) = self.context.store.read_blocking(|connection| {
                 let own = log::own_chain(connection, row)?;
@@ -146,6 +157,7 @@ impl Pusher {
                 continue;
             }
             if !uncut {
+                self.drained = true;
                 return Ok(());
             }
             let keys = self.context.keys.clone();
@@ -265,6 +277,7 @@ impl Pusher {
         self.unanswered_bytes = self.unanswered.values().map(|(_, size)| size).sum();
         self.acknowledged.clear();
         self.handed = self.sent;
+        self.drained = false;
         true
     }
 

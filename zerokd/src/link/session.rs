@@ -178,7 +178,10 @@ impl Session {
                     Some(message) => self.on_message(message?).await?,
                     None => return Err(WireError::Lost.into()),
                 },
-                _ = outgoing.changed() => self.vector_soon(),
+                _ = outgoing.changed() => {
+                    self.pusher.wake();
+                    self.vector_soon();
+                }
                 _ = released.changed() => self.vector_soon(),
                 changed = self.delivered.changed() => {
                     if changed.is_err() {

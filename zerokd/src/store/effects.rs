@@ -27,6 +27,7 @@ pub(crate) struct CutBundle {
 #[derive(Default)]
 pub(super) struct Effects {
     released: bool,
+    released_ours: bool,
     outgoing: bool,
     relays: bool,
     cut: Vec<CutBundle>,
@@ -36,9 +37,12 @@ thread_local! {
     static NOTED: RefCell<Effects> = RefCell::default();
 }
 
-/// Entries were put into a merged log.
-pub(crate) fn released() {
-    NOTED.with_borrow_mut(|noted| noted.released = true);
+/// Entries were put into a channel's merged log.
+pub(crate) fn released(channel: &str) {
+    NOTED.with_borrow_mut(|noted| {
+        noted.released = true;
+        noted.released_ours |= channel.starts_with('$');
+    });
 }
 
 /// The list of relays changed.
@@ -122,6 +126,7 @@ impl Outgoing {
 #[derive(Default)]
 pub(super) struct Signals {
     pub released: watch::Sender<u64>,
+    pub released_ours: watch::Sender<u64>,
     pub outgoing: watch::Sender<u64>,
     pub relays: watch::Sender<u64>,
     pub recent: Outgoing,
@@ -137,6 +142,9 @@ impl Signals {
         }
         if effects.relays {
             self.relays.send_modify(|tick| *tick += 1);
+        }
+        if effects.released_ours {
+            self.released_ours.send_modify(|tick| *tick += 1);
         }
         if effects.released {
             self.released.send_modify(|tick| *tick += 1);

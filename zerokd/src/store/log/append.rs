@@ -63,6 +63,7 @@ pub(crate) fn append(
         .to_bytes();
         let (channel, next) = positions.channel(&entry.channel)?;
         insert.execute(params![own.row, n, channel, *next, hlc.0, entry.key, &bytes[..]])?;
+        effects::released(&entry.channel);
         appended.push(Appended { n, pos: *next });
         *next += 1;
         n += 1;
@@ -71,7 +72,6 @@ pub(crate) fn append(
     connection
         .prepare_cached("UPDATE chain SET next_n = ?2, hlc = ?3 WHERE id = ?1")?
         .execute(params![own.row, n, hlc.0])?;
-    effects::released();
     effects::outgoing();
     Ok(appended)
 }

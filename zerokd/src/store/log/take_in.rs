@@ -72,13 +72,12 @@ pub(crate) fn take_in(
         ])?;
     let mut positions = Positions::new(connection, grp);
     let mut insert = connection.prepare_cached(INSERT_ENTRY)?;
-    let mut released = false;
     for (n, entry) in (header.first..).zip(parsed) {
         let Some((bytes, entry)) = entry else { continue };
         let (channel, next) = positions.channel(&entry.channel)?;
         let pos = (in_order || unordered(&entry.channel)).then(|| {
             *next += 1;
-            released = true;
+            effects::released(&entry.channel);
             *next - 1
         });
         insert.execute(params![chain.row, n, channel, pos, entry.hlc.0, entry.key, &bytes[..]])?;
@@ -87,10 +86,7 @@ pub(crate) fn take_in(
     observe(connection, grp, header.hlc, now_ms)?;
     if in_order {
         let last = header.first + header.entries.len() as u64 - 1;
-        released |= advance(connection, chain.row, header.seq, bundle.hash, last)?;
-    }
-    if released {
-        effects::released();
+        advance(connection, chain.row, header.seq, bundle.hash, last)?;
     }
     Ok(TakenIn::New)
 }
@@ -102,8 +98,8 @@ fn advance(
     seq: u64,
     hash: Hash,
     entries: u64,
-) -> Result<bool, StoreError> {
-    let (mut seq, mut hash, mut last, mut released) = (seq, hash, entries, false);
+) -> Result<(), StoreError> {
+    let (mut seq, mut hash, mut last) = (seq, hash, entries);
     let mut find = connection
         .prepare_cached("SELECT hash, prev, first, count FROM bundle WHERE chain = ?1 AND seq = ?2")?;
     loop {
@@ -122,32 +118,36 @@ fn advance(
             break; // its author contradicts itself: it stays beyond the hole, visible as one
         }
         (seq, hash, last) = (seq + 1, Hash(next_hash), last + count);
-        released |= release(connection, chain, first, last)?;
+        release(connection, chain, first, last)?;
     }
     connection
         .prepare_cached("UPDATE chain SET seq = ?2, hash = ?3, entries = ?4 WHERE id = ?1")?
         .execute(params![chain, seq, hash.0, last])?;
-    Ok(released)
+    Ok(())
 }
 
-fn release(connection: &Connection, chain: i64, first: u64, last: u64) -> Result<bool, StoreError> {
+fn release(connection: &Connection, chain: i64, first: u64, last: u64) -> Result<(), StoreError> {
     let mut find = connection.prepare_cached(
-        "SELECT entry.id, channel.id, channel.next FROM entry JOIN channel ON channel.id = entry.channel \
+        "SELECT entry.id, channel.id, channel.next, channel.name FROM entry JOIN channel ON channel.id = entry.channel \
          WHERE chain = ?1 AND n BETWEEN ?2 AND ?3 AND pos IS NULL ORDER BY n LIMIT 1",
     )?;
     let mut place = connection.prepare_cached("UPDATE entry SET pos = ?2 WHERE id = ?1")?;
-    let mut released = false;
-    while let Some((entry, channel, next)) = find
+    while let Some((entry, channel, next, name)) = find
         .query_row(params![chain, first, last], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, u64>(2)?))
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, u64>(2)?,
+                row.get::<_, String>(3)?,
+            ))
         })
         .optional()?
     {
         place.execute(params![entry, next])?;
         set_next(connection, channel, next + 1)?;
-        released = true;
+        effects::released(&name);
     }
-    Ok(released)
+    Ok(())
 }
 
 fn chain(
