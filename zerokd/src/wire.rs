@@ -41,7 +41,9 @@ pub(crate) async fn read(stream: &mut RecvStream) -> Result<Message, WireError> 
     stream.read_exact(&mut header).await.map_err(|_| WireError::Lost)?;
     let mut body = vec![0; frame_length(header)?];
     stream.read_exact(&mut body).await.map_err(|_| WireError::Lost)?;
-    Ok(Message::decode(&body)?)
+    let message = Message::decode(&body)?;
+    tracing::trace!(kind = message.kind(), bytes = body.len(), "received");
+    Ok(message)
 }
 
 /// Writes one message.
@@ -86,10 +88,10 @@ pub(crate) fn writer(mut stream: SendStream, tracker: &TaskTracker) -> mpsc::Sen
             };
             let Some(message) = message else { break };
             batch.clear();
-            message.put(&mut batch);
+            put(&message, &mut batch);
             while batch.len() < BATCH {
                 let Ok(message) = waiting.try_recv() else { break };
-                message.put(&mut batch);
+                put(&message, &mut batch);
             }
             if stream.write_all(&batch).await.is_err() {
                 return;
@@ -98,4 +100,10 @@ pub(crate) fn writer(mut stream: SendStream, tracker: &TaskTracker) -> mpsc::Sen
         drop(stream.finish());
     });
     queue
+}
+
+fn put(message: &Message, batch: &mut Vec<u8>) {
+    let before = batch.len();
+    message.put(batch);
+    tracing::trace!(kind = message.kind(), bytes = batch.len() - before, "sent");
 }

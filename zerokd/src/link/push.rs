@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use zerok_core::{Want, bundle_blob_id, bundle_nonce, seal};
+use zerok_core::{Backoff, Want, bundle_blob_id, bundle_nonce, seal};
 use zerok_protocol::{BlobId, Code, DeviceId, Error, Hash, Message, Push};
 
 use super::end::SessionEnd;
@@ -27,8 +27,6 @@ const PAGE: usize = 16;
 /// Bytes of repairs for one Want, and how many may wait for all askers together.
 const REPAIR_BYTES: usize = 4 << 20;
 const REPAIRS: usize = 4096;
-/// How long to wait for room at a relay that is full.
-const FULL: Duration = Duration::from_secs(60);
 
 enum What {
     Own(u64),
@@ -49,6 +47,8 @@ pub(super) struct Pusher {
     unanswered_bytes: usize,
     repairs: VecDeque<(DeviceId, Bytes)>,
     paused: Option<Instant>,
+    /// How long to wait for room at a relay that is full: a second at first, at most a minute.
+    patience: Backoff,
     /// The pause is for want of room at the relay.
     full: bool,
     stuck: bool,
@@ -73,6 +73,7 @@ impl Pusher {
             unanswered_bytes: 0,
             repairs: VecDeque::new(),
             paused: None,
+            patience: Backoff::default(),
             full: false,
             stuck: false,
             drained: false,
@@ -236,6 +237,7 @@ impl Pusher {
         let Some((what, size)) = self.unanswered.remove(&req) else { return false };
         self.unanswered_bytes -= size;
         let What::Own(seq) = what else { return false };
+        self.patience.reset();
         self.context.problems.clear("relay_full", &self.group.id.to_hex());
         self.acknowledged.insert(seq, ());
         let before = self.sent;
@@ -262,7 +264,7 @@ impl Pusher {
             Code::StaleEpoch => self.paused = Some(now + Duration::from_secs(1)),
             Code::GroupQuotaExceeded => {
                 self.full = true;
-                self.paused = Some(now + error.retry_after_ms.map_or(FULL, Duration::from_millis).min(FULL));
+                self.paused = Some(now + self.patience.next(u64::from_be_bytes(clock::random())));
                 let text = "a relay has no room left for this group: what this device pushed waits here";
                 let hint =
                     "another device must come online and fetch, or ask the relay's operator for more room";
