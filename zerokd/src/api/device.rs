@@ -96,13 +96,14 @@ impl Api {
         let view = |(id, member): (&DeviceId, &zerok_protocol::roster::Standing)| {
             let this = *id == own;
             let now = clock::now_ms();
+            let online = this || group.is_online(id);
             Device {
                 id: id.to_hex(),
                 name: names.get(id).cloned().unwrap_or_else(|| id.to_hex().chars().take(8).collect()),
                 this,
                 added_by: (member.added_by != *id).then(|| member.added_by.to_hex()),
-                last_seen: if this { Some(now) } else { peers.get(id).map(|(_, at)| *at) },
-                online: this || group.is_online(id),
+                last_seen: if online { Some(now) } else { peers.get(id).map(|(_, at)| *at) },
+                online,
                 epoch: standing.roster.epoch().number,
                 caught_up_to: if this { Some(now) } else { times.get(id).copied().flatten() },
             }
