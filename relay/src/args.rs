@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use clap::Parser;
 use zerok_relay::{Admission, Config, LoadError};
 
+use crate::commands::Command;
+
 /// Blind store-and-forward relay for 0k-Sync.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub(crate) struct Args {
     /// Configuration file (see relay.example.toml)
-    #[arg(long, value_name = "FILE", env = "ZEROK_RELAY_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "ZEROK_RELAY_CONFIG")]
     config: Option<PathBuf>,
     /// Directory of relay.db, relay.key and chunks/ [default: zerok-relay-data]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     data: Option<PathBuf>,
     /// UDP address to listen on; port 0 picks a free one [default: 0.0.0.0:4433]
     #[arg(long, value_name = "IP:PORT")]
@@ -23,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IP:PORT,…", value_delimiter = ',')]
     advertise: Vec<SocketAddr>,
     /// TCP address of /health and /metrics, or "none" [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "IP:PORT", value_parser = http)]
+    #[arg(long, global = true, value_name = "IP:PORT", value_parser = http)]
     http: Option<HttpBind>,
     /// Who may create groups; must be set to listen beyond loopback
     #[arg(long, value_name = "open", value_parser = admission)]
@@ -34,6 +36,8 @@ pub(crate) struct Args {
     /// Check the configuration and exit
     #[arg(long)]
     pub(crate) validate: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
 }
 
 /// An address, or none.

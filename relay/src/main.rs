@@ -2,8 +2,10 @@
 
 mod address_file;
 mod args;
+mod commands;
 mod logging;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -30,8 +32,12 @@ fn main() -> ExitCode {
     if args.validate {
         return ExitCode::SUCCESS;
     }
-    match run(&args, config) {
-        Ok(()) => ExitCode::SUCCESS,
+    let ended = match args.command {
+        Some(command) => command.run(&config),
+        None => run(args.address_file.as_deref(), config).map(|()| ExitCode::SUCCESS),
+    };
+    match ended {
+        Ok(code) => code,
         Err(e) => {
             eprintln!("zerok-relay: {e:#}");
             ExitCode::FAILURE
@@ -40,11 +46,11 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(args: &Args, config: zerok_relay::Config) -> anyhow::Result<()> {
+async fn run(address_file: Option<&Path>, config: zerok_relay::Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
     let relay = zerok_relay::start(config).await?;
-    if let Some(path) = &args.address_file {
+    if let Some(path) = address_file {
         address_file::write(path, relay.address())
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
