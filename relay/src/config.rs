@@ -1,8 +1,11 @@
 //! What an operator can set. Absent keys take the values of `Default`, where each has its reason; an unknown key is
 //! refused with its name and line.
 
+mod empty_is_none;
 mod environment;
+mod limits;
 mod load;
+mod percent;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,7 +13,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use environment::EnvironmentError;
+pub use limits::Limits;
 pub use load::LoadError;
+pub use percent::{Percent, PercentError};
 
 use crate::policy::Admission;
 
@@ -45,14 +50,33 @@ pub struct Server {
     /// Who may create groups here. Must be set when `bind` is not loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admission: Option<Admission>,
+    /// The relay's key; none: `relay.key` in the data directory.
+    #[serde(with = "empty_is_none")]
+    pub secret_key_path: Option<PathBuf>,
     /// Longest time a stop may take, in seconds.
     pub shutdown_grace_secs: u64,
+    /// How fast the relay sends when the network drops packets.
+    pub congestion: Congestion,
+}
+
+/// A congestion controller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Congestion {
+    /// Fast where little is lost.
+    #[default]
+    Cubic,
+    /// Many times faster on a line that loses packets; slower on a fast and clean one.
+    Bbr3,
 }
 
 /// `[storage]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
+    /// The database; none: `relay.db` in the data directory.
+    #[serde(with = "empty_is_none")]
+    pub database: Option<PathBuf>,
     /// Largest payload of a PUSH, in bytes; the protocol's limit is the ceiling.
     pub max_blob_size: u64,
     /// Most bytes of blobs in one group.
@@ -65,38 +89,21 @@ pub struct Storage {
     pub default_ttl_secs: u64,
     /// Longest time a blob is kept, in seconds.
     pub max_ttl_secs: u64,
+    /// How much of the file system is left free: beyond, nothing is stored.
+    pub reserve_free_disk: Percent,
 }
 
 /// `[content]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Content {
+    /// Directory of the chunks; none: `chunks` in the data directory.
+    #[serde(with = "empty_is_none")]
+    pub dir: Option<PathBuf>,
     /// Most bytes of chunks in one group.
     pub max_per_group: u64,
     /// Most bytes of chunks in all groups.
     pub max_total: u64,
-}
-
-/// `[limits]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// PUSH, PULL, ROSTER and MAILBOX messages per minute and device.
-    pub messages_per_minute: u32,
-    /// How many of them may come at once.
-    pub messages_per_minute_burst: u32,
-    /// SIGNAL messages per minute and device.
-    pub signals_per_minute: u32,
-    /// How many of them may come at once.
-    pub signals_per_minute_burst: u32,
-    /// How long a new connection or stream may take until its session is admitted, in seconds.
-    pub hello_timeout_secs: u64,
-    /// Most sessions at a time.
-    pub max_concurrent_sessions: u64,
-    /// Most streams that one connection may have open.
-    pub max_streams_per_connection: u32,
-    /// Most mailboxes at a time.
-    pub max_mailboxes: u64,
 }
 
 /// `[http]`
@@ -116,6 +123,8 @@ pub struct Http {
 pub struct Cleanup {
     /// How often expired blobs are removed, in seconds.
     pub interval_secs: u64,
+    /// Give room that has become free in the database back to the file system.
+    pub vacuum: bool,
 }
 
 impl Default for Config {
@@ -139,8 +148,10 @@ impl Default for Server {
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 4433),
             advertise: Vec::new(),
             admission: None,
+            secret_key_path: None,
             // systemd and Docker kill after 10 s or more; devices reconnect sooner than they would notice.
             shutdown_grace_secs: 4,
+            congestion: Congestion::Cubic,
         }
     }
 }
@@ -148,6 +159,7 @@ impl Default for Server {
 impl Default for Storage {
     fn default() -> Self {
         Self {
+            database: None,
             max_blob_size: 1 << 20,
             // A buffer, not the archive: what a sleeper misses it gets from the devices.
             max_group_storage: 100 << 20,
@@ -155,6 +167,8 @@ impl Default for Storage {
             max_groups: 10_000,
             default_ttl_secs: 7 * 24 * 3600,
             max_ttl_secs: 30 * 24 * 3600,
+            // A full disk harms more than this relay.
+            reserve_free_disk: Percent(5),
         }
     }
 }
@@ -162,23 +176,7 @@ impl Default for Storage {
 impl Default for Content {
     fn default() -> Self {
         // A cache that is large enough for one folder's first synchronisation to run ahead.
-        Self { max_per_group: 2 << 30, max_total: 20 << 30 }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            // 1,000 a second for long, and a backlog of 10,000 at once.
-            messages_per_minute: 60_000,
-            messages_per_minute_burst: 10_000,
-            signals_per_minute: 6_000,
-            signals_per_minute_burst: 1_000,
-            hello_timeout_secs: 10,
-            max_concurrent_sessions: 10_000,
-            max_streams_per_connection: 64,
-            max_mailboxes: 1_000,
-        }
+        Self { dir: None, max_per_group: 2 << 30, max_total: 20 << 30 }
     }
 }
 
@@ -192,29 +190,6 @@ impl Default for Http {
 impl Default for Cleanup {
     fn default() -> Self {
         // Blobs live an hour at least, so an hour late is soon enough.
-        Self { interval_secs: 3600 }
-    }
-}
-
-mod empty_is_none {
-    use std::net::SocketAddr;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    #[expect(clippy::ref_option, reason = "the signature that serde's `with` calls")]
-    pub(super) fn serialize<S: Serializer>(addr: &Option<SocketAddr>, s: S) -> Result<S::Ok, S::Error> {
-        match addr {
-            Some(addr) => s.collect_str(addr),
-            None => s.serialize_str(""),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SocketAddr>, D::Error> {
-        match String::deserialize(d)?.as_str() {
-            "" => Ok(None),
-            text => {
-                text.parse().map(Some).map_err(|_| D::Error::custom("expected IP:PORT or the empty text"))
-            }
-        }
+        Self { interval_secs: 3600, vacuum: true }
     }
 }

@@ -29,7 +29,10 @@ mod running;
 mod session;
 mod store;
 
-pub use config::{Cleanup, Config, Content, EnvironmentError, Http, Limits, LoadError, Server, Storage};
+pub use config::{
+    Cleanup, Config, Congestion, Content, EnvironmentError, Http, Limits, LoadError, Percent, PercentError,
+    Server, Storage,
+};
 pub use data_dir::DataDirError;
 pub use endpoint::EndpointError;
 pub use http::HttpError;
