@@ -22,6 +22,7 @@ mod limit;
 mod mailbox;
 mod metrics;
 mod outbox;
+mod places;
 mod policy;
 mod refuse;
 mod relay;
