@@ -1,12 +1,14 @@
 //! Who is a member of a group: a chain of signed statements and the rules by which a device and a relay judge the
 //! next one alike. Nothing here encrypts: envelopes are opaque bytes that a statement's hash covers.
 
+mod fork;
 mod statement;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::VerifyingKey;
 
+pub use fork::{Accepted, SETTLED_AFTER_MS, SETTLED_BY, other_wins};
 pub use statement::{Append, Change, Envelope, Member, Signed, Statement, envelopes_hash};
 
 use crate::id::{DeviceId, GroupId, Hash, KemKey, Signature};
@@ -65,8 +67,10 @@ pub enum RosterError {
 pub struct Standing {
     /// Where its envelopes are sealed to.
     pub kem: KemKey,
-    /// Seniority: the number of the statement that admitted it; a recovery member is 0.
+    /// Seniority, the lower the more senior: one more than `joined`; a recovery member is 0.
     pub rank: u64,
+    /// The number of the statement that admitted it.
+    pub joined: u64,
     /// Who admitted it.
     pub added_by: DeviceId,
     /// A member whose keys exist only in a recovery file: gets envelopes, is not waited for.
@@ -105,7 +109,8 @@ impl Roster {
         }
         signed.verify(&statement)?;
         let hash = signed.hash();
-        let standing = Standing { kem: member.kem, rank: 1, added_by: statement.by, recovery: false };
+        let standing =
+            Standing { kem: member.kem, rank: 1, joined: 0, added_by: statement.by, recovery: false };
         Ok(Self {
             group: GroupId(hash.0),
             head: Head { n: 0, hash },
@@ -166,7 +171,8 @@ impl Roster {
                 }
                 let recovery = matches!(statement.change, Change::Recovery { .. });
                 let rank = if recovery { 0 } else { n + 1 };
-                let standing = Standing { kem: member.kem, rank, added_by: statement.by, recovery };
+                let standing =
+                    Standing { kem: member.kem, rank, joined: n, added_by: statement.by, recovery };
                 self.members.insert(member.device, standing);
             }
             Change::Revoke { device, .. } => {

@@ -136,3 +136,107 @@ fn a_flipped_bit_anywhere_is_refused() {
         assert!(Roster::genesis(&Signed { bytes: bytes.into(), ..good.clone() }).is_err(), "byte {i}");
     }
 }
+
+/// A roster of three, and what each may put on its head at the same time.
+fn three() -> (Vec<Device>, Roster) {
+    let (a, b, mut roster) = two();
+    let c = Device::new(3);
+    let add = next(&roster, &a, Change::Add { member: c.member() }, &[&c], Some(&c));
+    roster.append_with(&add).unwrap();
+    (vec![a, b, c], roster)
+}
+
+fn revoke(roster: &Roster, by: &Device, gone: &Device, all: &[Device]) -> Signed {
+    let rest: Vec<&Device> = all.iter().filter(|d| d.id() != gone.id()).collect();
+    next(roster, by, Change::Revoke { device: gone.id() }, &rest, None).statement
+}
+
+fn rotate(roster: &Roster, by: &Device, all: &[Device]) -> Signed {
+    next(roster, by, Change::Rotate, &all.iter().collect::<Vec<_>>(), None).statement
+}
+
+fn accepted(statement: &Signed, at_ms: u64) -> Accepted {
+    Accepted { statement: statement.clone(), at_ms }
+}
+
+fn beats(base: &Roster, other: &Signed, own: &Signed) -> bool {
+    other_wins(base, &[accepted(own, 0)], other, 0).unwrap()
+}
+
+#[test]
+fn of_two_statements_on_one_head_the_revocation_of_the_others_author_stands_else_the_seniors() {
+    let (d, base) = three();
+    let [a, b, c] = &d[..] else { panic!() };
+    // The junior's revocation beats the senior's rotation; between revocations of others, and of each other, seniority.
+    assert!(beats(&base, &revoke(&base, c, a, &d), &rotate(&base, a, &d)));
+    assert!(beats(&base, &revoke(&base, a, c, &d), &revoke(&base, c, a, &d)));
+    assert!(beats(&base, &revoke(&base, c, b, &d), &revoke(&base, b, a, &d)));
+    assert!(beats(&base, &rotate(&base, a, &d), &rotate(&base, b, &d)));
+}
+
+#[test]
+fn both_sides_of_a_fork_come_to_the_same_answer() {
+    let (d, base) = three();
+    let mut all: Vec<Signed> = d.iter().map(|by| rotate(&base, by, &d)).collect();
+    for by in &d {
+        all.extend(d.iter().filter(|gone| gone.id() != by.id()).map(|gone| revoke(&base, by, gone, &d)));
+    }
+    for x in &all {
+        for y in all.iter().filter(|y| y.hash() != x.hash()) {
+            assert_ne!(beats(&base, x, y), beats(&base, y, x), "{:?} {:?}", x.statement(), y.statement());
+        }
+    }
+}
+
+#[test]
+fn a_recovery_member_is_the_most_senior() {
+    let (mut d, mut base) = three();
+    let recovery = Device::new(9);
+    let change = Change::Recovery { member: recovery.member() };
+    let to: Vec<&Device> = d.iter().chain([&recovery]).collect();
+    base.append_with(&next(&base, &d[1], change, &to, Some(&recovery))).unwrap();
+    d.push(recovery);
+    assert!(beats(&base, &rotate(&base, &d[3], &d), &rotate(&base, &d[0], &d)));
+}
+
+#[test]
+fn who_was_shut_out_cannot_undo_it_once_it_is_settled() {
+    let (d, base) = three();
+    let [a, b, _] = &d[..] else { panic!() };
+    // The senior, revoked by the junior, tells another story of the same moment.
+    let (own, other) = (revoke(&base, b, a, &d), revoke(&base, a, b, &d));
+    let day = SETTLED_AFTER_MS;
+    let wins = |own: &[Accepted], now| other_wins(&base, own, &other, now).unwrap();
+    assert!(wins(&[accepted(&own, 1000)], 1000 + day));
+    assert!(!wins(&[accepted(&own, 1000)], 1001 + day));
+    let mut after = base.clone();
+    after.append(&own).unwrap();
+    let mut branch = vec![accepted(&own, 0)];
+    for settled in [false, true] {
+        let next = next(&after, b, Change::Rotate, &[&d[1], &d[2]], None).statement;
+        after.append(&next).unwrap();
+        branch.push(accepted(&next, 0));
+        assert_eq!(wins(&branch, 0), !settled);
+    }
+    // Others' forks are judged however old they are.
+    let third = [accepted(&rotate(&base, &d[2], &d), 0)];
+    assert!(wins(&third, 10 * day));
+}
+
+#[test]
+fn who_left_cannot_come_back_over_an_older_branch() {
+    let (d, base) = three();
+    let leave = next(&base, &d[2], Change::Leave, &[], None).statement;
+    let other = revoke(&base, &d[2], &d[0], &d);
+    let own = [accepted(&rotate(&base, &d[0], &d), 0), accepted(&leave, 0)];
+    assert!(!other_wins(&base, &own, &other, SETTLED_AFTER_MS + 1).unwrap());
+}
+
+#[test]
+fn a_branch_by_a_stranger_is_no_fork() {
+    let (d, base) = three();
+    let stranger = Device::new(7);
+    let own = [accepted(&rotate(&base, &d[2], &d), 0)];
+    let other = rotate(&base, &stranger, &d);
+    assert_eq!(other_wins(&base, &own, &other, 0), Err(RosterError::NotMember { n: 3 }));
+}
