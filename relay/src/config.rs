@@ -6,6 +6,7 @@ mod environment;
 mod limits;
 mod load;
 mod percent;
+mod places;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
