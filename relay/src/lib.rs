@@ -22,12 +22,12 @@ mod limit;
 mod mailbox;
 mod metrics;
 mod outbox;
-mod places;
 mod policy;
 mod refuse;
 mod relay;
 mod running;
 mod session;
+mod settings;
 mod store;
 
 pub use config::{
@@ -40,4 +40,7 @@ pub use http::HttpError;
 pub use key::KeyError;
 pub use policy::{Admission, OwnGroups};
 pub use running::{Running, StartError, start};
-pub use store::OpenError;
+pub use store::{
+    Backup, BackupError, CheckError, CheckOptions, Damage, DamageKind, FileError, Invite, InviteError,
+    InviteState, Invites, OpenError, Report, RestoreError, Restored, Terms, backup, check, restore,
+};

@@ -3,9 +3,14 @@
 //! Contract: an answer comes after the commit that survives a power cut. Blobs that were committed are handed to
 //! the [`Sink`] in cursor order, before their pushers are answered. A dropped answer does not cancel the work.
 
+mod backup;
 mod blobs;
 mod books;
+mod check;
+mod file;
+mod invites;
 mod readers;
+mod restore;
 mod retention;
 mod roster;
 mod schema;
@@ -19,6 +24,11 @@ use futures_util::future::BoxFuture;
 use zerok_protocol::roster::Append;
 use zerok_protocol::{Blob, BlobId, DeviceId, GroupId, Hash, LastPush, LogId};
 
+pub use backup::{Backup, BackupError, backup};
+pub use check::{CheckError, CheckOptions, Damage, DamageKind, Report, check};
+pub use file::FileError;
+pub use invites::{Invite, InviteError, InviteState, Invites, Terms};
+pub use restore::{RestoreError, Restored, restore};
 pub use sqlite::OpenError;
 pub(crate) use sqlite::Sqlite;
 
@@ -40,6 +50,9 @@ pub(crate) enum StoreError {
     /// No more groups.
     #[error("too many groups")]
     TooManyGroups,
+    /// Who makes a group here needs an invitation.
+    #[error("not invited: {0}")]
+    NotInvited(NotInvited),
     /// The roster has grown in between.
     #[error("roster moved on")]
     RosterMoved,
@@ -52,6 +65,35 @@ pub(crate) enum StoreError {
     /// The database failed. The text comes from SQLite and holds no values.
     #[error("database: {0}")]
     Database(Arc<str>),
+}
+
+/// What is wrong with a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotInvited {
+    /// There is none.
+    #[error("this relay takes new groups by invitation only")]
+    NoToken,
+    /// It is not one of this relay's.
+    #[error("this relay does not know the invitation")]
+    Unknown,
+    /// All its groups are made.
+    #[error("the invitation is used up")]
+    Used,
+    /// Its time is over.
+    #[error("the invitation has expired")]
+    Expired,
+    /// The operator took it back.
+    #[error("the invitation was revoked")]
+    Revoked,
+}
+
+/// Who may make the group that statements begin.
+#[derive(Debug, Clone)]
+pub(crate) enum Maker {
+    /// Anybody who got this far.
+    Anybody,
+    /// Who has an invitation: the token from HELLO.
+    Invited(Option<String>),
 }
 
 /// Sizes that the storage holds to.
@@ -105,7 +147,14 @@ pub(crate) type PushDone = Box<dyn FnOnce(Result<Pushed, StoreError>) + Send>;
 #[derive(Debug)]
 pub(crate) struct GroupRecord {
     pub(crate) log_id: LogId,
-    pub(crate) statements: Vec<Append>,
+    pub(crate) statements: Vec<StoredStatement>,
+}
+
+/// A statement and when it was accepted here.
+#[derive(Debug)]
+pub(crate) struct StoredStatement {
+    pub(crate) append: Append,
+    pub(crate) accepted_ms: u64,
 }
 
 /// What the storage knows of one member.
@@ -137,9 +186,13 @@ pub(crate) struct PageLimit {
 /// Statements to append, judged already.
 pub(crate) struct NewStatements {
     pub(crate) group: GroupId,
-    /// Number of the first of them: the stored roster must end just before it.
+    /// How many statements the stored roster must have: compare and set.
+    pub(crate) expected: u64,
+    /// Number of the first of them; below `expected` they replace a branch that lost against them.
     pub(crate) first: u64,
     pub(crate) statements: Vec<Append>,
+    /// Asked only if the group is not there yet.
+    pub(crate) maker: Maker,
     /// All members after the last of them, and whether their acknowledgements count.
     pub(crate) members: Vec<(DeviceId, bool)>,
 }

@@ -78,16 +78,17 @@ fn written(path: &Path, data: &[u8]) -> bool {
     result.is_ok()
 }
 
-/// A chunk file that was there at the start.
-pub(super) struct Found {
-    pub(super) group: GroupId,
-    pub(super) address: Hash,
-    pub(super) size: u64,
-    pub(super) modified: SystemTime,
+/// A chunk file.
+pub(crate) struct Found {
+    pub(crate) path: PathBuf,
+    pub(crate) group: GroupId,
+    pub(crate) address: Hash,
+    pub(crate) size: u64,
+    pub(crate) modified: SystemTime,
 }
 
 /// What is on disk. What is no chunk by its name is left alone.
-pub(super) fn scan(dir: &Path) -> io::Result<Vec<Found>> {
+pub(crate) fn scan(dir: &Path) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     fs::create_dir_all(dir)?;
     for group_dir in fs::read_dir(dir)? {
@@ -103,7 +104,7 @@ pub(super) fn scan(dir: &Path) -> io::Result<Vec<Found>> {
                 let Some(Ok(address)) = file.file_name().to_str().map(str::parse::<Hash>) else { continue };
                 let metadata = file.metadata()?;
                 let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                found.push(Found { group, address, size: metadata.len(), modified });
+                found.push(Found { path: file.path(), group, address, size: metadata.len(), modified });
             }
         }
     }

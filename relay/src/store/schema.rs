@@ -2,8 +2,9 @@
 
 use rusqlite_migration::{M, Migrations};
 
-const STEPS: &[M<'_>] = &[M::up(
-    "CREATE TABLE groups (
+const STEPS: &[M<'_>] = &[
+    M::up(
+        "CREATE TABLE groups (
         no INTEGER PRIMARY KEY,
         id BLOB NOT NULL UNIQUE,
         log_id BLOB NOT NULL,
@@ -47,7 +48,30 @@ const STEPS: &[M<'_>] = &[M::up(
     CREATE INDEX blobs_pusher ON blobs(group_no, pusher, cursor) WHERE recipient IS NULL;
     CREATE INDEX blobs_recipient ON blobs(group_no, recipient, cursor) WHERE recipient IS NOT NULL;
     CREATE INDEX blobs_expiry ON blobs(expires_ms);",
-)];
+    ),
+    // accepted_ms 0: accepted before that was noted, and so long settled. A group without a quota has the configured one.
+    M::up(
+        "ALTER TABLE statements ADD COLUMN accepted_ms INTEGER NOT NULL DEFAULT 0;
+        CREATE TABLE invites (
+            no INTEGER PRIMARY KEY,
+            token_hash BLOB NOT NULL UNIQUE,
+            note TEXT NOT NULL,
+            quota INTEGER,
+            groups INTEGER NOT NULL,
+            used INTEGER NOT NULL,
+            created_ms INTEGER NOT NULL,
+            expires_ms INTEGER NOT NULL,
+            revoked INTEGER NOT NULL
+        ) STRICT;
+        ALTER TABLE groups ADD COLUMN invite_no INTEGER REFERENCES invites(no);
+        ALTER TABLE groups ADD COLUMN quota INTEGER;",
+    ),
+];
+
+/// The version of a database that all of them were run on.
+pub(super) const fn latest() -> usize {
+    STEPS.len()
+}
 
 /// Every migration up to this version's.
 pub(super) fn migrations() -> Migrations<'static> {
