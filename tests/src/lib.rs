@@ -13,6 +13,7 @@ mod member;
 mod pair;
 mod process;
 pub mod quic;
+pub mod raw;
 mod relay;
 mod rpc;
 mod sample;

@@ -1,62 +1,20 @@
 //! What this machine can do at best: the parts that the measured path cannot do without.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use rusqlite::Connection;
 
+use super::peer::Peer;
 use super::report::{percentile, rate};
-use crate::quic;
-
-const ALPN: &[u8] = b"/zerok-bench/echo";
-
-/// Serves echoes until standard input closes; prints where on the first line. Runs as a process of its own.
-///
-/// # Errors
-/// No endpoint.
-pub async fn serve_echo() -> Result<()> {
-    let endpoint = quic::endpoint(random(), ALPN).await?;
-    let address = endpoint.bound_sockets().into_iter().next().context("a bound socket")?;
-    println!("{} {address}", hex::encode(endpoint.id().as_bytes()));
-    while let Some(incoming) = endpoint.accept().await {
-        let connection = incoming.await?;
-        while let Ok((mut send, mut recv)) = connection.accept_bi().await {
-            let mut buffer = vec![0; 1024];
-            while recv.read_exact(&mut buffer).await.is_ok() {
-                send.write_all(&buffer).await?;
-            }
-        }
-    }
-    Ok(())
-}
 
 /// The median time of a 1 KiB echo on one stream, to a process of its own.
 pub(super) async fn echo(count: usize) -> Result<Duration> {
-    let mut server = Command::new(std::env::current_exe()?)
-        .arg("echo")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting the echo server")?;
-    let measured = echo_with(&mut server, count).await;
-    server.kill()?;
-    server.wait()?;
-    measured
-}
-
-async fn echo_with(server: &mut std::process::Child, count: usize) -> Result<Duration> {
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().context("its output")?).read_line(&mut line)?;
-    let Some((id, address)) = line.trim().split_once(' ') else { bail!("the echo server said {line:?}") };
-    let id: [u8; 32] = hex::decode(id)?.try_into().ok().context("an endpoint id")?;
-    let endpoint = quic::endpoint(random(), ALPN).await?;
-    let connection = quic::connect(&endpoint, &id, address.parse()?, ALPN).await?;
-    let (mut send, mut recv) = connection.open_bi().await?;
+    let peer = Peer::start().await?;
+    let (mut send, mut recv) = peer.echo().await?;
     let mut buffer = vec![7; 1024];
     let mut samples = Vec::with_capacity(count);
     for _ in 0..count + 100 {
@@ -65,8 +23,24 @@ async fn echo_with(server: &mut std::process::Child, count: usize) -> Result<Dur
         recv.read_exact(&mut buffer).await?;
         samples.push(started.elapsed());
     }
-    endpoint.close().await;
+    peer.end().await;
     Ok(percentile(&mut samples[100..], 0.5))
+}
+
+/// Bytes a second of bare QUIC, to a process of its own and from it: the median of three each.
+pub(super) async fn bulk(bytes: usize) -> Result<(f64, f64)> {
+    let peer = Peer::start().await?;
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let started = Instant::now();
+        peer.upload(bytes).await?;
+        up.push(started.elapsed());
+        let started = Instant::now();
+        peer.download(bytes).await?;
+        down.push(started.elapsed());
+    }
+    peer.end().await;
+    Ok((rate(bytes, percentile(&mut up, 0.5)), rate(bytes, percentile(&mut down, 0.5))))
 }
 
 /// The median time of making 4 KiB durable in a file that has its room already, as SQLite's write-ahead log has.
@@ -131,10 +105,4 @@ pub(super) fn write_files(dir: &Path, count: usize, size: usize) -> Result<Durat
     let time = started.elapsed();
     std::fs::remove_dir_all(&root)?;
     Ok(time)
-}
-
-fn random() -> [u8; 32] {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).expect("the system has random bytes");
-    key
 }

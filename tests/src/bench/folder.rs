@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::json;
 
+use super::machine::{memory, processor_time};
 use super::report::{Report, ms, percentile};
 use super::{floor, scene};
 use crate::pair::Pair;
@@ -177,23 +178,10 @@ fn idle(report: &mut Report, scene: &Shared) -> Result<()> {
         let before = processor_time(id)?;
         std::thread::sleep(SPAN);
         let share = (processor_time(id)? - before) / SPAN.as_secs_f64() * 100.0;
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let kib: f64 = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
-            .context("VmRSS")?;
-        report.row(format!("idle {name}, memory"), kib / 1024.0, "MiB").aim("≤ 40 MiB");
+        report.row(format!("idle {name}, memory"), memory(id)? / 1024.0, "MiB").aim("≤ 40 MiB");
         report.row(format!("idle {name}, processor"), share, "% of a core").aim("< 0.1 %");
     }
     Ok(())
-}
-
-/// Seconds of processor time that a process has used.
-fn processor_time(id: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    let fields: Vec<_> = stat.rsplit(") ").next().context("a stat line")?.split(' ').collect();
-    let ticks = |at: usize| -> Result<f64> { Ok(fields.get(at).context("a field")?.parse()?) };
-    Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
 fn until(what: &str, interval: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {

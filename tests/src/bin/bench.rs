@@ -1,9 +1,9 @@
-//! `bench latency|throughput|folder`: how fast, beside how fast this machine could be. Wants the release binaries:
+//! `bench latency|throughput|relay|folder`: how fast, beside how fast this machine could be. Wants the release binaries:
 //! `cargo build --release --workspace --bins` first.
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use zerok_tests::bench::{self, FolderOptions, LatencyOptions, ThroughputOptions};
+use zerok_tests::bench::{self, FolderOptions, LatencyOptions, RelayOptions, ThroughputOptions};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -21,11 +21,13 @@ enum Bench {
     Latency(LatencyOptions),
     /// Blobs a second, one a call and many a call.
     Throughput(ThroughputOptions),
+    /// The relay alone, with raw clients. Wants only the release `zerok-relay`.
+    Relay(RelayOptions),
     /// The folder cases.
     Folder(FolderOptions),
-    /// The other end of the latency's floor; not for people.
+    /// The other end of the floors of QUIC; not for people.
     #[command(hide = true)]
-    Echo,
+    Peer,
 }
 
 fn main() -> Result<()> {
@@ -34,8 +36,9 @@ fn main() -> Result<()> {
     let report = match arguments.bench {
         Bench::Latency(options) => runtime.block_on(bench::latency(options))?,
         Bench::Throughput(options) => runtime.block_on(bench::throughput(options))?,
+        Bench::Relay(options) => runtime.block_on(bench::relay(&options))?,
         Bench::Folder(options) => bench::folder(&options)?,
-        Bench::Echo => return runtime.block_on(bench::serve_echo()),
+        Bench::Peer => return runtime.block_on(bench::serve_peer()),
     };
     if arguments.json {
         println!("{}", report.to_json());
