@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use zerok_protocol::{DeviceId, GroupId, Hash};
 
 use self::disk::Disk;
-pub(crate) use self::disk::scan as files;
+pub(crate) use self::disk::{Found, scan as files};
 use self::index::{Index, Place};
 pub(crate) use self::stream::serve;
 
