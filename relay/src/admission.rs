@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use zerok_protocol::roster::Append;
+use zerok_protocol::roster::{Append, RosterError};
 use zerok_protocol::{Code, DeviceId, GroupId, Head, Hello, VERSION};
 
-use crate::hub::{Group, removes};
+use crate::clock;
+use crate::hub::{Group, ends};
 use crate::known::Known;
 use crate::refuse::Refusal;
 use crate::relay::Relay;
@@ -16,16 +17,27 @@ const STAGED: usize = 16 << 20;
 /// Bytes of a page of statements when the one that shut a device out is looked for.
 const SEARCH_PAGE: usize = 4 << 20;
 
-/// Statements of a device that is no member yet by the roster so far: a long roster comes in several messages.
-#[derive(Default)]
-pub(crate) struct Staging {
-    known: Option<Known>,
+/// Statements that hold, and what they continue.
+#[derive(Clone)]
+struct Proposal {
+    /// The roster with them.
+    known: Known,
+    /// Statements of the stored roster that it was judged on.
+    expected: u64,
     new: Vec<Append>,
-    bytes: usize,
 }
 
-/// Judges a HELLO.
-pub(crate) async fn judge(relay: &Relay, device: DeviceId, hello: &Hello) -> Result<Arc<Group>, Refusal> {
+/// Statements of a device that is no member yet by the roster so far: a long roster comes in several messages.
+#[derive(Default)]
+pub(crate) struct Staging(Option<Proposal>);
+
+/// Judges a HELLO. `brought`: the device has sent its roster on this stream, so that its head tells nothing new.
+pub(crate) async fn judge(
+    relay: &Relay,
+    device: DeviceId,
+    hello: &Hello,
+    brought: bool,
+) -> Result<Arc<Group>, Refusal> {
     if !hello.versions.contains(&VERSION) {
         return Err(Refusal::new(Code::UnsupportedVersion, format!("this relay speaks version {VERSION}")));
     }
@@ -38,7 +50,7 @@ pub(crate) async fn judge(relay: &Relay, device: DeviceId, hello: &Hello) -> Res
     if known.roster.is_member(&device) {
         return Ok(group);
     }
-    if !known.has(&hello.head) {
+    if !brought && !known.has(&hello.head) {
         return Err(unknown());
     }
     Err(shut_out(relay, hello.group, &known, device).await?)
@@ -61,21 +73,27 @@ pub(crate) async fn shut_out(
             break;
         }
         from += u64::try_from(page.len()).unwrap_or(u64::MAX);
-        if let Some(found) = page.into_iter().map(|a| a.statement).find(|s| removes(s, &device)) {
+        if let Some(found) = page.into_iter().map(|a| a.statement).find(|s| ends(s, &device)) {
             return Ok(Refusal::revoked(Some(found)));
         }
     }
     Ok(Refusal::revoked(None))
 }
 
-/// Takes statements that continue the roster, or begin one. `stranger`: the sender has no session yet, so that what it
-/// brings is stored only once it makes the sender a member. `answer` is called after the commit and before anybody
+/// A sender that has no session yet: what it brings is stored only once it makes the sender a member.
+pub(crate) struct Stranger<'a> {
+    pub(crate) staging: &'a mut Staging,
+    /// From its HELLO.
+    pub(crate) token: Option<String>,
+}
+
+/// Takes statements that continue the roster, or begin one. `answer` is called after the commit and before anybody
 /// else hears of the new head.
 pub(crate) async fn append(
     relay: &Relay,
     group_id: GroupId,
     device: DeviceId,
-    stranger: Option<&mut Staging>,
+    stranger: Option<Stranger<'_>>,
     statements: Vec<Append>,
     answer: impl FnOnce(Head),
 ) -> Result<(), Refusal> {
@@ -87,42 +105,102 @@ pub(crate) async fn append(
         Some(group) => Some(group.appending.lock().await),
         None => None,
     };
-    let base = group.as_ref().map(|group| (*group.known()).clone());
-    let (base, mut earlier) = match &stranger {
-        Some(staging) if staging.known.is_some() => (staging.known.clone(), staging.new.clone()),
-        _ => (base, Vec::new()),
+    let earlier = stranger.as_ref().and_then(|stranger| stranger.staging.0.clone());
+    let proposal = match earlier {
+        Some(earlier) => Proposal::more(earlier, group_id, statements).await,
+        None => propose(relay, group_id, group.as_deref(), statements).await,
     };
-    // Signatures by the hundred: not on a thread that serves others.
-    let judged = tokio::task::spawn_blocking(move || Known::extend(base, group_id, statements));
-    let (known, new) =
-        judged.await.map_err(|_| Refusal::new(Code::Internal, "the statements broke the relay"))??;
-    earlier.extend(new);
-    let new = earlier;
-    if let Some(staging) = stranger
-        && !known.roster.is_member(&device)
-    {
-        answer(known.roster.head());
-        return staging.keep(known, new);
-    }
-    store(relay, group_id, group.as_ref(), known, new, answer).await
+    let proposal = match proposal {
+        Err(refusal) if stranger.is_some() && !belongs(group.as_deref(), &device) => {
+            return Err(refusal.without_head());
+        }
+        other => other?,
+    };
+    let token = match stranger {
+        Some(stranger) if !proposal.known.roster.is_member(&device) => {
+            answer(proposal.known.roster.head());
+            return stranger.staging.keep(proposal);
+        }
+        Some(stranger) => stranger.token,
+        None => None,
+    };
+    store(relay, group_id, group.as_ref(), proposal, token, answer).await
 }
 
-impl Staging {
-    fn keep(&mut self, known: Known, new: Vec<Append>) -> Result<(), Refusal> {
+/// Is or was the device a member? Others are not told where the roster stands.
+fn belongs(group: Option<&Group>, device: &DeviceId) -> bool {
+    group.is_some_and(|group| {
+        let known = group.known();
+        known.roster.is_member(device) || known.roster.is_gone(device)
+    })
+}
+
+/// Judges statements on the group's roster. A branch that begins with statements known here is merged by the fork rule;
+/// what begins elsewhere than at the head has lost a race for it, and is told the head.
+async fn propose(
+    relay: &Relay,
+    id: GroupId,
+    group: Option<&Group>,
+    statements: Vec<Append>,
+) -> Result<Proposal, Refusal> {
+    let Some(known) = group.map(Group::known) else {
+        return Proposal::extend(None, 0, Vec::new(), id, statements).await;
+    };
+    let expected = known.length();
+    let Some(at) = known.parting(&statements) else {
+        return Proposal::extend(Some((*known).clone()), expected, Vec::new(), id, statements).await;
+    };
+    let stored = relay.storage.group(id).await?.ok_or(StoreError::UnknownGroup)?.statements;
+    let judging = tokio::task::spawn_blocking(move || {
+        let base = Known::give_way(stored, at, &statements, clock::unix_millis());
+        base.map(|base| (base, statements))
+    });
+    let (base, statements) = judging.await.map_err(|_| broken())??;
+    let base = base.ok_or_else(|| RosterError::Conflict(known.roster.head()))?;
+    Proposal::extend(Some(base), expected, Vec::new(), id, statements).await
+}
+
+fn broken() -> Refusal {
+    Refusal::new(Code::Internal, "the statements broke the relay")
+}
+
+impl Proposal {
+    async fn extend(
+        base: Option<Known>,
+        expected: u64,
+        mut new: Vec<Append>,
+        id: GroupId,
+        statements: Vec<Append>,
+    ) -> Result<Self, Refusal> {
+        // Signatures by the hundred: not on a thread that serves others.
+        let judging = tokio::task::spawn_blocking(move || Known::extend(base, id, statements));
+        let (known, more) = judging.await.map_err(|_| broken())??;
+        new.extend(more);
+        Ok(Self { known, expected, new })
+    }
+
+    async fn more(self, id: GroupId, statements: Vec<Append>) -> Result<Self, Refusal> {
+        Self::extend(Some(self.known), self.expected, self.new, id, statements).await
+    }
+
+    fn bytes(&self) -> usize {
         let size = |a: &Append| {
             let beside: usize = a.envelopes.iter().map(|e| e.enc.len() + e.ciphertext.len() + 64).sum();
             let sealed: usize = a.sealed_previous.iter().map(|s| s.len() + 16).sum();
             a.statement.bytes.len() + 256 + beside + sealed
         };
-        self.bytes = new.iter().map(size).sum();
-        if self.bytes > STAGED {
-            *self = Self::default();
-            return Err(Refusal::new(
-                Code::Unauthorized,
-                "too many statements without one that admits the sender",
-            ));
+        self.new.iter().map(size).sum()
+    }
+}
+
+impl Staging {
+    fn keep(&mut self, proposal: Proposal) -> Result<(), Refusal> {
+        if proposal.bytes() > STAGED {
+            self.0 = None;
+            let text = "too many statements without one that admits the sender";
+            return Err(Refusal::new(Code::Unauthorized, text));
         }
-        (self.known, self.new) = (Some(known), new);
+        self.0 = Some(proposal);
         Ok(())
     }
 }
@@ -131,10 +209,11 @@ async fn store(
     relay: &Relay,
     group_id: GroupId,
     group: Option<&Arc<Group>>,
-    known: Known,
-    new: Vec<Append>,
+    proposal: Proposal,
+    token: Option<String>,
     answer: impl FnOnce(Head),
 ) -> Result<(), Refusal> {
+    let Proposal { known, expected, new } = proposal;
     let head = known.roster.head();
     if new.is_empty() {
         answer(head);
@@ -142,9 +221,11 @@ async fn store(
     }
     let counted: Vec<DeviceId> = known.roster.counted().copied().collect();
     let members = known.roster.members().keys().map(|id| (*id, counted.contains(id))).collect();
-    let first = (head.n + 1).saturating_sub(u64::try_from(new.len()).unwrap_or(u64::MAX));
-    let stored =
-        relay.storage.append(NewStatements { group: group_id, first, statements: new.clone(), members });
+    let first = known.length().saturating_sub(u64::try_from(new.len()).unwrap_or(u64::MAX));
+    let maker = relay.admission.maker(token);
+    let statements =
+        NewStatements { group: group_id, expected, first, statements: new.clone(), maker, members };
+    let stored = relay.storage.append(statements);
     match group {
         Some(group) => {
             stored.await?;

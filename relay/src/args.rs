@@ -27,8 +27,8 @@ pub(crate) struct Args {
     /// TCP address of /health and /metrics, or "none" [default: 127.0.0.1:8080]
     #[arg(long, global = true, value_name = "IP:PORT", value_parser = http)]
     http: Option<HttpBind>,
-    /// Who may create groups; must be set to listen beyond loopback
-    #[arg(long, value_name = "open", value_parser = admission)]
+    /// Who may make groups: whoever has a token (zerok-relay invite), or everybody [default: token; open on loopback]
+    #[arg(long, value_name = "token|open", value_parser = admission)]
     admission: Option<Admission>,
     /// File to write the relay's address to once it is listening
     #[arg(long, value_name = "FILE", env = "ZEROK_RELAY_ADDRESS_FILE")]
@@ -54,7 +54,8 @@ fn http(text: &str) -> Result<HttpBind, String> {
 fn admission(text: &str) -> Result<Admission, String> {
     match text {
         "open" => Ok(Admission::Open),
-        _ => Err("expected open".to_owned()),
+        "token" => Ok(Admission::Token),
+        _ => Err("expected token or open".to_owned()),
     }
 }
 
@@ -82,6 +83,7 @@ impl Args {
         if let Some(admission) = &self.admission {
             config.server.admission = Some(admission.clone());
         }
+        config.check()?;
         Ok((config, unknown))
     }
 }

@@ -1,6 +1,7 @@
 //! What an operator can set. Absent keys take the values of `Default`, where each has its reason; an unknown key is
 //! refused with its name and line.
 
+mod check;
 mod empty_is_none;
 mod environment;
 mod limits;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use check::ConfigError;
 pub use environment::EnvironmentError;
 pub use limits::Limits;
 pub use load::LoadError;
@@ -48,7 +50,7 @@ pub struct Server {
     pub bind: SocketAddr,
     /// Addresses written into the address file and told to devices; empty: what is bound.
     pub advertise: Vec<SocketAddr>,
-    /// Who may create groups here. Must be set when `bind` is not loopback.
+    /// Who may make groups here; none: everybody on loopback, else who has a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admission: Option<Admission>,
     /// The relay's key; none: `relay.key` in the data directory.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::Semaphore;
@@ -13,7 +13,7 @@ use tracing::Instrument;
 use zerok_protocol::{DeviceId, GroupId, Message};
 
 use crate::frames::{Frames, FramesError, decode};
-use crate::limit::Bucket;
+use crate::limit::Limited;
 use crate::metrics::Counted;
 use crate::outbox::Outbox;
 use crate::refuse::{self, Refusal};
@@ -32,8 +32,6 @@ pub(crate) struct Conn {
     pub(crate) quic: Connection,
     pub(crate) device: DeviceId,
     pub(crate) ip: Option<IpAddr>,
-    pub(crate) messages: Arc<Bucket>,
-    pub(crate) signals: Arc<Bucket>,
     pub(crate) budget: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     /// Groups with admitted sessions on this connection, and how many.
@@ -43,10 +41,7 @@ pub(crate) struct Conn {
 /// Serves a connection until it or the relay ends.
 pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr>) {
     let device = DeviceId(*quic.remote_id().as_bytes());
-    let now = Instant::now();
     let conn = Arc::new(Conn {
-        messages: relay.messages.of(device, now),
-        signals: relay.signals.of(device, now),
         budget: Arc::new(Semaphore::new(BUDGET)),
         tasks: TaskTracker::new(),
         admitted: Mutex::default(),
@@ -60,7 +55,9 @@ pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr
     let _counted = Counted::new(&relay.metrics.connections);
     tracing::debug!("connection accepted");
     // Whoever opens nothing at all costs a connection for nothing.
-    let mut deadline = relay.limits.hello_timeout;
+    let settings = relay.settings();
+    conn.quic.set_max_concurrent_bi_streams(VarInt::from_u32(settings.max_streams));
+    let mut deadline = settings.hello_timeout;
     loop {
         let accepted = tokio::select! {
             () = relay.stop.cancelled() => break,
@@ -97,7 +94,7 @@ async fn stream(conn: Arc<Conn>, send: SendStream, recv: RecvStream) {
     let mut writer = conn.tasks.spawn(outbox.clone().write_to(send).in_current_span());
     let first = tokio::select! {
         () = conn.relay.stop.cancelled() => Err(refuse::shutting_down()),
-        first = timeout(conn.relay.limits.hello_timeout, frames.next()) => match first {
+        first = timeout(conn.relay.settings().hello_timeout, frames.next()) => match first {
             Err(_) => Err(Refusal::invalid("no message in time").answer(None)),
             Ok(Err(FramesError::Lost(_)) | Ok(None)) => return outbox.end(),
             Ok(Err(e)) => Err(Refusal::invalid(e.to_string()).answer(None)),
@@ -131,6 +128,41 @@ async fn stream(conn: Arc<Conn>, send: SendStream, recv: RecvStream) {
 impl Conn {
     fn admitted(&self) -> MutexGuard<'_, HashMap<GroupId, usize>> {
         self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one message from the device's share, and from everybody's.
+    pub(crate) fn message(&self) -> Result<(), Refusal> {
+        self.within(self.relay.rates.message(&self.device))
+    }
+
+    pub(crate) fn signal(&self) -> Result<(), Refusal> {
+        self.within(self.relay.rates.signal(&self.device))
+    }
+
+    pub(crate) fn mailbox_message(&self) -> Result<(), Refusal> {
+        self.within(self.relay.rates.mailbox(self.ip, &self.device))
+    }
+
+    fn within(&self, taken: Result<(), Limited>) -> Result<(), Refusal> {
+        taken.map_err(|limited| {
+            self.relay.metrics.limited(limited.limit);
+            Refusal::rate_limited(limited.wait)
+        })
+    }
+
+    /// Waits until the device may move so many bytes of blobs or chunks, in or out.
+    pub(crate) async fn pace(&self, bytes: usize) {
+        if !self.relay.rates.is_paced() {
+            return;
+        }
+        tokio::select! {
+            // Then it does not matter any more.
+            () = self.relay.stop.cancelled() => {}
+            _ = self.quic.closed() => {}
+            waited = self.relay.rates.bytes(&self.device, bytes) => if waited {
+                self.relay.metrics.limited("bytes_per_second_per_device");
+            },
+        }
     }
 
     /// Has this connection an admitted session of the group?

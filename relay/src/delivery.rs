@@ -212,6 +212,7 @@ impl State<'_> {
         match &mut self.out {
             Out::Stream(stream) => {
                 let bytes: usize = frames.iter().map(Bytes::len).sum();
+                self.session.conn.pace(bytes).await;
                 stream.write_all_chunks(&mut frames).await.map_err(|_| Stopped::Gone)?;
                 let metrics = &self.session.conn.relay.metrics;
                 metrics.bytes_out.inc_by(u64::try_from(bytes).unwrap_or(0));

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use iroh::endpoint::{BindError, PortmapperConfig, QuicTransportConfig, VarInt, presets};
 use iroh::{Endpoint, NetReportConfig, RelayMode, SecretKey};
+use noq::congestion::{Bbr3Config, CubicConfig};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use zerok_protocol::ALPN;
+
+use crate::config::Congestion;
 
 /// noq-proto 1.4.0 closes a connection whose reader leaves some 2,000 small chunks unread; larger windows meet that
 /// sooner and gain nothing (iroh-notes, 0.1).
@@ -35,7 +38,12 @@ pub enum EndpointError {
     },
 }
 
-pub(crate) async fn bind(addr: SocketAddr, key: SecretKey, streams: u32) -> Result<Endpoint, EndpointError> {
+pub(crate) async fn bind(
+    addr: SocketAddr,
+    key: SecretKey,
+    streams: u32,
+    congestion: Congestion,
+) -> Result<Endpoint, EndpointError> {
     Endpoint::builder(presets::Empty)
         .crypto_provider(post_quantum_only())
         .secret_key(key)
@@ -44,7 +52,7 @@ pub(crate) async fn bind(addr: SocketAddr, key: SecretKey, streams: u32) -> Resu
         .clear_address_lookup()
         .portmapper_config(PortmapperConfig::Disabled)
         .net_report_config(NetReportConfig::minimal())
-        .transport_config(transport(streams))
+        .transport_config(transport(streams, congestion))
         .clear_ip_transports()
         .bind_addr(addr)
         .map_err(|_| EndpointError::Address { addr })?
@@ -60,7 +68,7 @@ fn post_quantum_only() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-fn transport(streams: u32) -> QuicTransportConfig {
+fn transport(streams: u32, congestion: Congestion) -> QuicTransportConfig {
     let idle = VarInt::from_u32(10_000).into();
     QuicTransportConfig::builder()
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
@@ -73,5 +81,9 @@ fn transport(streams: u32) -> QuicTransportConfig {
         .default_path_max_idle_timeout(Duration::from_secs(8))
         .default_path_keep_alive_interval(Duration::from_secs(3))
         .datagram_receive_buffer_size(None)
+        .congestion_controller_factory(match congestion {
+            Congestion::Cubic => Arc::new(CubicConfig::default()),
+            Congestion::Bbr3 => Arc::new(Bbr3Config::default()),
+        })
         .build()
 }

@@ -46,7 +46,7 @@ pub(crate) async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr)
 }
 
 /// Serves until the relay's tasks are over, so that `/health` says "draining" while they are.
-pub(crate) async fn run(relay: Arc<Relay>, listener: TcpListener, metrics: bool) {
+pub(crate) async fn run(relay: Arc<Relay>, listener: TcpListener) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
@@ -55,7 +55,7 @@ pub(crate) async fn run(relay: Arc<Relay>, listener: TcpListener, metrics: bool)
                 let relay = relay.clone();
                 // Not among the relay's tasks: a browser's idle connection must not hold up a stop.
                 tokio::spawn(async move {
-                    let _ = timeout(CONNECTION, serve(relay, stream, metrics)).await;
+                    let _ = timeout(CONNECTION, serve(relay, stream)).await;
                     drop(slot);
                 });
             }
@@ -65,19 +65,19 @@ pub(crate) async fn run(relay: Arc<Relay>, listener: TcpListener, metrics: bool)
     }
 }
 
-async fn serve(relay: Arc<Relay>, stream: TcpStream, metrics: bool) {
+async fn serve(relay: Arc<Relay>, stream: TcpStream) {
     let service = service_fn(move |request| {
         let relay = relay.clone();
-        async move { Ok::<_, Infallible>(answer(&relay, &request, metrics).await) }
+        async move { Ok::<_, Infallible>(answer(&relay, &request).await) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(16 << 10);
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(relay: &Relay, request: &Request<Incoming>, metrics: bool) -> Response<Full<Bytes>> {
+async fn answer(relay: &Relay, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    if path != "/health" && !(metrics && path == "/metrics") {
+    if path != "/health" && !(relay.settings().metrics && path == "/metrics") {
         return text(StatusCode::NOT_FOUND, "text/plain", "not found\n".into());
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use zerok_protocol::GroupId;
 
-pub(crate) use group::{Ended, Group, Registration, removes};
+pub(crate) use group::{Ended, Group, Registration, ends};
 pub(crate) use tail::Step;
 
 use crate::known::Known;

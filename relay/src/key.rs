@@ -1,8 +1,8 @@
-//! The relay's identity: 32 bytes in `relay.key`, made once, 0600 from creation, on disk before it is used.
+//! The relay's identity: 32 bytes in a file (`relay.key`, unless configured), made once, 0600 from creation, on disk before it is used.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use iroh::SecretKey;
 
@@ -31,12 +31,11 @@ pub enum KeyError {
     Random(getrandom::Error),
 }
 
-/// The key in `dir`, made now if there is none.
-pub(crate) fn load_or_create(dir: &Path) -> Result<SecretKey, KeyError> {
-    let path = dir.join("relay.key");
-    match File::open(&path) {
+/// The key in the file, made now if there is none.
+pub(crate) fn load_or_create(path: &Path) -> Result<SecretKey, KeyError> {
+    match File::open(path) {
         Ok(file) => load(file),
-        Err(e) if e.kind() == ErrorKind::NotFound => create(dir, &path),
+        Err(e) if e.kind() == ErrorKind::NotFound => create(path),
         Err(e) => Err(e.into()),
     }
 }
@@ -57,10 +56,12 @@ fn load(file: File) -> Result<SecretKey, KeyError> {
 }
 
 /// Written under another name first, so that a crash leaves no half key behind.
-fn create(dir: &Path, path: &Path) -> Result<SecretKey, KeyError> {
+fn create(path: &Path) -> Result<SecretKey, KeyError> {
     let mut raw = [0u8; 32];
     getrandom::fill(&mut raw).map_err(KeyError::Random)?;
-    let temporary = dir.join("relay.key.new");
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
     match std::fs::remove_file(&temporary) {
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
         _ => {}
@@ -74,7 +75,9 @@ fn create(dir: &Path, path: &Path) -> Result<SecretKey, KeyError> {
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
     #[cfg(unix)]
-    File::open(dir)?.sync_all()?;
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        File::open(dir)?.sync_all()?;
+    }
     Ok(SecretKey::from_bytes(&raw))
 }
 
@@ -85,21 +88,22 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_only_its_owner_can_read_it() {
         let dir = tempfile::tempdir().unwrap();
-        let first = load_or_create(dir.path()).unwrap();
-        let second = load_or_create(dir.path()).unwrap();
+        let path = dir.path().join("relay.key");
+        let first = load_or_create(&path).unwrap();
+        let second = load_or_create(&path).unwrap();
         assert_eq!(first.to_bytes(), second.to_bytes());
-        let mode = std::os::unix::fs::MetadataExt::mode(&dir.path().join("relay.key").metadata().unwrap());
+        let mode = std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap());
         assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
     fn a_damaged_or_exposed_key_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        load_or_create(dir.path()).unwrap();
         let path = dir.path().join("relay.key");
+        load_or_create(&path).unwrap();
         std::fs::write(&path, b"short").unwrap();
-        assert!(matches!(load_or_create(dir.path()), Err(KeyError::Length { found: 5 })));
+        assert!(matches!(load_or_create(&path), Err(KeyError::Length { found: 5 })));
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-        assert!(matches!(load_or_create(dir.path()), Err(KeyError::Mode { mode: 0o644 })));
+        assert!(matches!(load_or_create(&path), Err(KeyError::Mode { mode: 0o644 })));
     }
 }

@@ -1,7 +1,9 @@
 //! A roster with the hashes of all its statements: what a head or a repeated statement is compared with.
 
-use zerok_protocol::roster::{Append, Roster, RosterError};
+use zerok_protocol::roster::{Accepted, Append, Roster, RosterError, other_wins};
 use zerok_protocol::{GroupId, Hash, Head};
+
+use crate::store::StoredStatement;
 
 /// A linear chain of statements that holds.
 #[derive(Clone)]
@@ -12,15 +14,50 @@ pub(crate) struct Known {
 
 impl Known {
     /// From a chain that was judged when it was stored.
-    pub(crate) fn open(statements: &[Append]) -> Result<Self, RosterError> {
-        let roster = Roster::open(statements.iter().map(|append| &append.statement))?;
-        let chain = statements.iter().map(|append| append.statement.hash()).collect();
+    pub(crate) fn open(statements: &[StoredStatement]) -> Result<Self, RosterError> {
+        let roster = Roster::open(statements.iter().map(|s| &s.append.statement))?;
+        let chain = statements.iter().map(|s| s.append.statement.hash()).collect();
         Ok(Self { roster, chain })
+    }
+
+    /// How many statements it has.
+    pub(crate) fn length(&self) -> u64 {
+        self.roster.head().n + 1
     }
 
     /// Is this one of its statements?
     pub(crate) fn has(&self, head: &Head) -> bool {
         usize::try_from(head.n).ok().and_then(|n| self.chain.get(n)) == Some(&head.hash)
+    }
+
+    /// Where a branch that begins with known statements parts from this one. What begins with an unknown statement is no
+    /// branch but the loser of a race for the head.
+    pub(crate) fn parting(&self, statements: &[Append]) -> Option<u64> {
+        let mut common = false;
+        for append in statements {
+            let n = append.statement.statement().ok()?.n;
+            if !self.has(&Head { n, hash: append.statement.hash() }) {
+                return (common && n < self.length()).then_some(n);
+            }
+            common = true;
+        }
+        None
+    }
+
+    /// The stored chain up to where `statements` part from it, if their branch replaces the rest of it.
+    pub(crate) fn give_way(
+        mut stored: Vec<StoredStatement>,
+        at: u64,
+        statements: &[Append],
+        now_ms: u64,
+    ) -> Result<Option<Self>, RosterError> {
+        let own = stored.split_off(usize::try_from(at).unwrap_or(usize::MAX).min(stored.len()));
+        let base = Self::open(&stored)?;
+        let parting = |append: &&Append| append.statement.statement().is_ok_and(|s| s.n == at);
+        let other = statements.iter().find(parting).ok_or(RosterError::Malformed)?;
+        let accepted = |s: StoredStatement| Accepted { statement: s.append.statement, at_ms: s.accepted_ms };
+        let own: Vec<Accepted> = own.into_iter().map(accepted).collect();
+        Ok(other_wins(&base.roster, &own, &other.statement, now_ms)?.then_some(base))
     }
 
     /// Continues `base`, or begins `group`, with those of `statements` that are new; a repeat of known ones is passed
@@ -47,7 +84,7 @@ impl Known {
                     if known.has(&Head { n, hash }) {
                         continue;
                     }
-                    if n <= known.roster.head().n {
+                    if n < known.length() {
                         return Err(RosterError::Conflict(known.roster.head()));
                     }
                     known.roster.append_with(&append)?;

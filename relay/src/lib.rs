@@ -31,8 +31,8 @@ mod settings;
 mod store;
 
 pub use config::{
-    Cleanup, Config, Congestion, Content, EnvironmentError, Http, Limits, LoadError, Percent, PercentError,
-    Server, Storage,
+    Cleanup, Config, ConfigError, Congestion, Content, EnvironmentError, Http, Limits, LoadError, Percent,
+    PercentError, Server, Storage,
 };
 pub use data_dir::DataDirError;
 pub use endpoint::EndpointError;

@@ -1,97 +1,161 @@
-//! Token buckets: how often something may happen. Pace, not failure: a refusal says when to try again.
+//! How often something may happen: a bucket for each holder (a device, an address, everybody), refilled at a rate.
+//! Pace, not failure: a refusal says when to try again.
 
-use std::collections::HashMap;
+mod address;
+mod pace;
+mod rates;
+
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::num::NonZeroU32;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
-/// Holders remembered at most before those that have rested are forgotten.
-const REMEMBERED: usize = 4096;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota};
 
-/// A rate per minute, and how many may come at once.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
-    pub(crate) per_minute: u32,
-    pub(crate) burst: u32,
+pub(crate) use self::rates::{Limited, Rates};
+
+/// A rate, and how many may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate(Quota);
+
+impl Rate {
+    /// Zero counts as one: the configuration refuses it before.
+    pub(crate) fn per_minute(count: u32, burst: u32) -> Self {
+        Self(Quota::per_minute(at_least_one(count)).allow_burst(at_least_one(burst)))
+    }
+
+    /// Zero counts as one.
+    pub(crate) fn per_second(count: u32, burst: u32) -> Self {
+        Self(Quota::per_second(at_least_one(count)).allow_burst(at_least_one(burst)))
+    }
+
+    fn burst(self) -> u32 {
+        self.0.burst_size().get()
+    }
 }
 
-/// One bucket, full at first.
-#[derive(Debug)]
-pub(crate) struct Bucket {
-    rate: Rate,
-    state: Mutex<(f64, Instant)>,
+fn at_least_one(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
 }
 
-impl Bucket {
-    pub(crate) fn new(rate: Rate, now: Instant) -> Self {
-        Self { rate, state: Mutex::new((f64::from(rate.burst), now)) }
+/// A bucket for each holder. One that is full again is forgotten by [`Buckets::sweep`], so that strangers who come and
+/// go leave nothing behind.
+pub(crate) struct Buckets<K: Clone + Eq + Hash> {
+    limiter: RwLock<(Rate, DefaultKeyedRateLimiter<K>)>,
+}
+
+impl<K: Clone + Eq + Hash> Buckets<K> {
+    pub(crate) fn new(rate: Rate) -> Self {
+        Self { limiter: RwLock::new((rate, DefaultKeyedRateLimiter::keyed(rate.0))) }
     }
 
     /// Takes one, or says how long until there is one.
-    pub(crate) fn take(&self, now: Instant) -> Result<(), Duration> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let per_second = f64::from(self.rate.per_minute.max(1)) / 60.0;
-        let since = now.saturating_duration_since(state.1).as_secs_f64();
-        let tokens = since.mul_add(per_second, state.0).min(f64::from(self.rate.burst.max(1)));
-        *state = (tokens, now);
-        if tokens >= 1.0 {
-            state.0 = tokens - 1.0;
-            Ok(())
-        } else {
-            Err(Duration::from_secs_f64((1.0 - tokens) / per_second).max(Duration::from_millis(1)))
+    pub(crate) fn take(&self, holder: &K) -> Result<(), Duration> {
+        self.take_many(holder, 1)
+    }
+
+    /// Takes `count` at once (no more than the burst counts), or says how long until there are so many.
+    fn take_many(&self, holder: &K, count: u32) -> Result<(), Duration> {
+        let guard = self.limiter.read().unwrap_or_else(PoisonError::into_inner);
+        let (rate, limiter) = &*guard;
+        match limiter.check_key_n(holder, at_least_one(count.min(rate.burst()))) {
+            Ok(Err(not_until)) => {
+                let wait = not_until.wait_time_from(DefaultClock::default().now());
+                Err(wait.max(Duration::from_millis(1)))
+            }
+            _ => Ok(()),
         }
     }
 
-    fn rested(&self, now: Instant) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let minutes = now.saturating_duration_since(state.1).as_secs_f64() / 60.0;
-        minutes * f64::from(self.rate.per_minute) + state.0 >= f64::from(self.rate.burst)
-    }
-}
-
-/// A bucket for each holder, whatever number of connections it uses.
-pub(crate) struct Buckets<K> {
-    rate: Rate,
-    held: Mutex<HashMap<K, Arc<Bucket>>>,
-}
-
-impl<K: Eq + Hash> Buckets<K> {
-    pub(crate) fn new(rate: Rate) -> Self {
-        Self { rate, held: Mutex::default() }
-    }
-
-    pub(crate) fn of(&self, holder: K, now: Instant) -> Arc<Bucket> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.len() >= REMEMBERED {
-            held.retain(|_, bucket| Arc::strong_count(bucket) > 1 || !bucket.rested(now));
+    /// Another rate from now on; every holder begins with a full bucket. The same rate changes nothing.
+    pub(crate) fn set(&self, rate: Rate) {
+        let mut guard = self.limiter.write().unwrap_or_else(PoisonError::into_inner);
+        if guard.0 != rate {
+            *guard = (rate, DefaultKeyedRateLimiter::keyed(rate.0));
         }
-        held.entry(holder).or_insert_with(|| Arc::new(Bucket::new(self.rate, now))).clone()
+    }
+
+    /// Forgets the holders whose buckets are full.
+    pub(crate) fn sweep(&self) {
+        let guard = self.limiter.read().unwrap_or_else(PoisonError::into_inner);
+        guard.1.retain_recent();
+        guard.1.shrink_to_fit();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.limiter.read().unwrap_or_else(PoisonError::into_inner).1.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
     fn a_burst_passes_then_the_rate_rules() {
-        let start = Instant::now();
-        let bucket = Bucket::new(Rate { per_minute: 60, burst: 3 }, start);
+        let buckets = Buckets::new(Rate::per_minute(60, 3));
         for _ in 0..3 {
-            assert_eq!(bucket.take(start), Ok(()));
+            assert_eq!(buckets.take(&"a"), Ok(()));
         }
-        let wait = bucket.take(start).unwrap_err();
-        assert_eq!(wait.as_millis(), 1000);
-        assert_eq!(bucket.take(start + wait), Ok(()));
-        assert!(bucket.take(start + wait).is_err());
+        let wait = buckets.take(&"a").unwrap_err();
+        assert!(wait > Duration::from_millis(900) && wait <= Duration::from_secs(1), "{wait:?}");
+        assert_eq!(buckets.take(&"b"), Ok(()));
     }
 
     #[test]
-    fn holders_have_buckets_of_their_own() {
-        let now = Instant::now();
-        let buckets = Buckets::new(Rate { per_minute: 1, burst: 1 });
-        assert!(buckets.of("a", now).take(now).is_ok());
-        assert!(buckets.of("a", now).take(now).is_err());
-        assert!(buckets.of("b", now).take(now).is_ok());
+    fn who_waits_as_long_as_told_is_served() {
+        let buckets = Buckets::new(Rate::per_second(100, 1));
+        assert_eq!(buckets.take(&()), Ok(()));
+        let told = Instant::now() + buckets.take(&()).unwrap_err();
+        while Instant::now() < told {
+            std::thread::yield_now();
+        }
+        assert_eq!(buckets.take(&()), Ok(()));
+    }
+
+    #[test]
+    fn more_than_a_burst_at_once_counts_as_a_burst() {
+        let buckets = Buckets::new(Rate::per_minute(1, 5));
+        assert_eq!(buckets.take_many(&(), 1000), Ok(()));
+        assert!(buckets.take(&()).is_err());
+    }
+
+    #[test]
+    fn strangers_who_come_and_go_leave_nothing_behind() {
+        // A bucket is full again after a microsecond.
+        let buckets = Buckets::new(Rate::per_second(1_000_000, 1));
+        for stranger in 0..100_000 {
+            assert_eq!(buckets.take(&stranger), Ok(()));
+        }
+        assert_eq!(buckets.len(), 100_000);
+        std::thread::yield_now();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while buckets.len() > 0 {
+            assert!(Instant::now() < deadline, "{} are left", buckets.len());
+            buckets.sweep();
+        }
+    }
+
+    #[test]
+    fn a_sweep_forgets_nobody_who_has_taken_too_much() {
+        let buckets = Buckets::new(Rate::per_minute(1, 1));
+        assert_eq!(buckets.take(&()), Ok(()));
+        buckets.sweep();
+        assert!(buckets.take(&()).is_err());
+    }
+
+    #[test]
+    fn a_new_rate_rules_at_once_and_the_same_one_changes_nothing() {
+        let buckets = Buckets::new(Rate::per_minute(1, 1));
+        assert_eq!(buckets.take(&()), Ok(()));
+        buckets.set(Rate::per_minute(1, 1));
+        assert!(buckets.take(&()).is_err());
+        buckets.set(Rate::per_minute(1, 2));
+        assert_eq!((buckets.take(&()), buckets.take(&())), (Ok(()), Ok(())));
+        assert!(buckets.take(&()).is_err());
     }
 }

@@ -49,7 +49,11 @@ fn main() -> ExitCode {
 async fn run(address_file: Option<&Path>, config: zerok_relay::Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+    let own_address = config.data.join("relay.address");
     let relay = zerok_relay::start(config).await?;
+    // For `zerok-relay invite`.
+    address_file::write(&own_address, relay.address())
+        .with_context(|| format!("cannot write {}", own_address.display()))?;
     if let Some(path) = address_file {
         address_file::write(path, relay.address())
             .with_context(|| format!("cannot write {}", path.display()))?;

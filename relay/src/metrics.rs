@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) connections: Gauge,
     pub(crate) connections_total: Counter,
+    pub(crate) retries: Counter,
     pub(crate) sessions: Gauge,
     pub(crate) sessions_total: Counter,
     pub(crate) pushes: Counter,
@@ -57,6 +58,7 @@ impl Metrics {
             registry: Registry::with_prefix("zerok_relay"),
             connections: Gauge::default(),
             connections_total: Counter::default(),
+            retries: Counter::default(),
             sessions: Gauge::default(),
             sessions_total: Counter::default(),
             pushes: Counter::default(),
@@ -86,6 +88,7 @@ impl Metrics {
         r.register("connections", "Open connections", self.connections.clone());
         // The encoder appends `_total` to counters.
         r.register("connections_accepted", "Connections accepted", self.connections_total.clone());
+        r.register("handshake_retries", "Addresses asked to prove themselves", self.retries.clone());
         r.register("sessions", "Open sessions", self.sessions.clone());
         r.register("sessions_admitted", "Sessions admitted", self.sessions_total.clone());
         r.register("pushes", "Blobs stored or repeated", self.pushes.clone());
@@ -103,7 +106,7 @@ impl Metrics {
         r.register("blob_bytes", "Bytes of blobs stored", self.blob_bytes.clone());
         r.register("chunk_bytes", "Bytes of chunks cached", self.chunk_bytes.clone());
         r.register("errors", "Refusals by code", self.errors.clone());
-        r.register("rate_limited", "Refusals by limit", self.rate_limited.clone());
+        r.register("rate_limited", "Refusals and waits by limit", self.rate_limited.clone());
         r.register("rejected_handshakes", "Connections not accepted", self.rejected.clone());
     }
 

@@ -7,21 +7,34 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use zerok_protocol::GroupId;
 
-/// Who may create groups at a relay.
+use crate::store::Maker;
+
+/// Who may make groups at a relay. Groups that are there are open to their members alone, whatever this says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Admission {
     /// Everybody who can reach it.
     Open,
+    /// Who has an invitation of the operator.
+    Token,
     /// Nobody: it serves the groups of a set that its owner changes while it runs (the embedded relay).
     #[serde(skip)]
     Own(OwnGroups),
 }
 
 impl Admission {
+    /// Who may make a group, by the token that was in HELLO.
+    pub(crate) fn maker(&self, token: Option<String>) -> Maker {
+        match self {
+            Admission::Token => Maker::Invited(token),
+            Admission::Open | Admission::Own(_) => Maker::Anybody,
+        }
+    }
+
+    /// Does this relay serve the group at all?
     pub(crate) fn takes(&self, group: &GroupId) -> bool {
         match self {
-            Admission::Open => true,
+            Admission::Open | Admission::Token => true,
             Admission::Own(groups) => groups.contains(group),
         }
     }

@@ -30,6 +30,11 @@ impl Refusal {
         Self { retry_after: Some(wait), ..self }
     }
 
+    /// For who may not know where the roster stands.
+    pub(crate) fn without_head(self) -> Self {
+        Self { head: None, ..self }
+    }
+
     pub(crate) fn rate_limited(wait: Duration) -> Self {
         Self::new(Code::RateLimited, "too many messages").retry_after(wait)
     }
@@ -71,6 +76,12 @@ impl From<StoreError> for Refusal {
             StoreError::Quota => Self::new(Code::GroupQuotaExceeded, "storage is full").retry_after(minute),
             StoreError::DiskFull => Self::new(Code::GroupQuotaExceeded, "disk is full").retry_after(minute),
             StoreError::TooManyGroups => Self::new(Code::RelayOverloaded, "the relay takes no more groups"),
+            StoreError::NotInvited(why) => Self::new(
+                Code::Unauthorized,
+                format!(
+                    "{why}: ask its operator for an address with a token (zerok-relay invite), then zerokctl relay add -"
+                ),
+            ),
             StoreError::RosterMoved => Self::new(Code::Internal, "the roster moved on"),
             StoreError::Closed => Self::new(Code::RelayShuttingDown, "the relay is stopping"),
             StoreError::Database(text) => {

@@ -1,26 +1,23 @@
 //! What every connection of one relay shares.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use zerok_protocol::{DeviceId, MAX_BLOB};
 
 use crate::chunks::Chunks;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::hub::Hub;
-use crate::limit::{Buckets, Rate};
+use crate::limit::Rates;
 use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
 use crate::policy::Admission;
+use crate::settings::Settings;
 use crate::store::Storage;
-
-/// Messages about mailboxes per minute and address, whoever sends them.
-const MAILBOX_RATE: Rate = Rate { per_minute: 240, burst: 60 };
 
 pub(crate) struct Relay {
     pub(crate) admission: Admission,
@@ -29,11 +26,9 @@ pub(crate) struct Relay {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) hub: Arc<Hub>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) messages: Buckets<DeviceId>,
-    pub(crate) signals: Buckets<DeviceId>,
-    pub(crate) mailbox_uses: Buckets<IpAddr>,
+    pub(crate) rates: Rates,
     pub(crate) sessions: AtomicU64,
-    pub(crate) limits: Limits,
+    settings: watch::Sender<Arc<Settings>>,
     pub(crate) started: Instant,
     /// Held until the last task that may write has ended, or the relay was stopped in order.
     pub(crate) data_dir: DataDir,
@@ -41,16 +36,6 @@ pub(crate) struct Relay {
     pub(crate) tasks: TaskTracker,
     /// Fires when the relay is to stop.
     pub(crate) stop: CancellationToken,
-}
-
-/// The configuration as the connections need it.
-pub(crate) struct Limits {
-    pub(crate) max_blob: usize,
-    pub(crate) default_ttl_secs: u64,
-    pub(crate) max_ttl_secs: u64,
-    pub(crate) messages_per_minute: u64,
-    pub(crate) hello_timeout: Duration,
-    pub(crate) max_sessions: u64,
 }
 
 impl Relay {
@@ -63,27 +48,16 @@ impl Relay {
         hub: Arc<Hub>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let limits = &config.limits;
-        let rate = |per_minute, burst| Rate { per_minute, burst };
         Self {
             admission,
             storage,
             chunks,
-            mailboxes: Mailboxes::new(limits.max_mailboxes),
+            mailboxes: Mailboxes::new(config.limits.max_mailboxes),
             hub,
             metrics,
-            messages: Buckets::new(rate(limits.messages_per_minute, limits.messages_per_minute_burst)),
-            signals: Buckets::new(rate(limits.signals_per_minute, limits.signals_per_minute_burst)),
-            mailbox_uses: Buckets::new(MAILBOX_RATE),
+            rates: Rates::new(&config.limits),
             sessions: AtomicU64::new(0),
-            limits: Limits {
-                max_blob: usize::try_from(config.storage.max_blob_size).unwrap_or(MAX_BLOB).min(MAX_BLOB),
-                default_ttl_secs: config.storage.default_ttl_secs,
-                max_ttl_secs: config.storage.max_ttl_secs,
-                messages_per_minute: limits.messages_per_minute.into(),
-                hello_timeout: Duration::from_secs(limits.hello_timeout_secs),
-                max_sessions: limits.max_concurrent_sessions,
-            },
+            settings: watch::Sender::new(Arc::new(Settings::from(config))),
             started: Instant::now(),
             data_dir,
             tasks: TaskTracker::new(),
@@ -91,12 +65,19 @@ impl Relay {
         }
     }
 
-    /// What WELCOME tells a device.
-    pub(crate) fn told_limits(&self) -> zerok_protocol::Limits {
-        zerok_protocol::Limits {
-            max_blob: u64::try_from(self.limits.max_blob).unwrap_or(u64::MAX),
-            max_ttl_seconds: self.limits.max_ttl_secs,
-            messages_per_minute: self.limits.messages_per_minute,
-        }
+    /// The settings in force at this moment.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.borrow().clone()
+    }
+
+    /// The settings, and word of every change.
+    pub(crate) fn settings_changed(&self) -> watch::Receiver<Arc<Settings>> {
+        self.settings.subscribe()
+    }
+
+    /// Takes no more connections for the moment.
+    pub(crate) fn is_full(&self) -> bool {
+        let connections = u64::try_from(self.metrics.connections.get()).unwrap_or(0);
+        connections >= self.settings().max_connections
     }
 }

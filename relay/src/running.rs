@@ -11,7 +11,7 @@ use zerok_protocol::{DeviceId, RelayAddr};
 
 use crate::accept;
 use crate::chunks::{Chunks, Sizes};
-use crate::config::{Config, Http};
+use crate::config::{Config, ConfigError, Http};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::endpoint::{self, EndpointError};
 use crate::http::{self, HttpError};
@@ -22,21 +22,17 @@ use crate::policy::Admission;
 use crate::relay::Relay;
 use crate::store::{OpenError, Quotas, Sqlite};
 
+/// How often the tables of the limits are swept.
+const SWEEP: Duration = Duration::from_secs(10);
 /// How long the database may take to close.
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// Why a relay does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It would be open to everybody who can reach it, without anybody having said so.
-    #[error(
-        "server.bind = {bind} can be reached from other machines, and nothing says who may create groups here: \
-         set server.admission = \"open\" (--admission open), or bind to loopback (--bind 127.0.0.1:4433)"
-    )]
-    AdmissionNeeded {
-        /// The address of `server.bind`.
-        bind: SocketAddr,
-    },
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The data directory.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -71,13 +67,14 @@ pub struct Running {
 /// # Errors
 /// The configuration leaves open who may use it, its data cannot be used, or an address cannot be bound.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    config.check()?;
     let admission = match config.server.admission.clone() {
         Some(admission) => admission,
         None if config.server.bind.ip().is_loopback() => Admission::Open,
-        None => return Err(StartError::AdmissionNeeded { bind: config.server.bind }),
+        None => Admission::Token,
     };
     let data_dir = DataDir::open(&config.data)?;
-    let key = key::load_or_create(&config.data)?;
+    let key = key::load_or_create(&config.key_path())?;
     let metrics = Arc::new(Metrics::new());
     let hub = Arc::new(Hub::default());
     let quotas = Quotas {
@@ -87,17 +84,19 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let sink = hub.clone();
     let publish = Box::new(move |stored| sink.publish(stored));
-    let storage = Sqlite::open(&config.data.join("relay.db"), quotas, metrics.clone(), publish)?;
+    let storage = Sqlite::open(&config.database_path(), quotas, metrics.clone(), publish)?;
     let sizes = Sizes { group: config.content.max_per_group, total: config.content.max_total };
-    let dir = config.data.join("chunks");
+    let dir = config.chunks_dir();
     let chunks = tokio::task::spawn_blocking(move || Chunks::open(&dir, sizes));
     let chunks = Arc::new(chunks.await.map_err(std::io::Error::from).flatten().map_err(StartError::Chunks)?);
     let relay = Arc::new(Relay::new(&config, admission, data_dir, Arc::new(storage), chunks, hub, metrics));
-    let endpoint = endpoint::bind(config.server.bind, key, config.limits.max_streams_per_connection).await?;
+    let streams = config.limits.max_streams_per_connection;
+    let endpoint = endpoint::bind(config.server.bind, key, streams, config.server.congestion).await?;
     let http = serve_http(&relay, &config.http).await?;
     let address = address(&endpoint, &config.server.advertise);
     relay.tasks.spawn(accept::run(relay.clone(), endpoint.clone()));
-    relay.tasks.spawn(clean(relay.clone(), Duration::from_secs(config.cleanup.interval_secs.max(1))));
+    relay.tasks.spawn(clean(relay.clone()));
+    relay.tasks.spawn(sweep(relay.clone()));
     let grace = Duration::from_secs(config.server.shutdown_grace_secs);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
     Ok(Running { relay, endpoint, address, http, grace })
@@ -112,7 +111,7 @@ async fn serve_http(
     let Some(addr) = config.bind else { return Ok(None) };
     match http::listen(addr).await {
         Ok((listener, bound)) => {
-            let task = tokio::spawn(http::run(relay.clone(), listener, config.metrics));
+            let task = tokio::spawn(http::run(relay.clone(), listener));
             Ok(Some((bound, task.abort_handle())))
         }
         Err(_) if config.bind == Http::default().bind => {
@@ -139,15 +138,26 @@ fn address(endpoint: &Endpoint, advertise: &[SocketAddr]) -> RelayAddr {
     RelayAddr { id: DeviceId(*endpoint.id().as_bytes()), addrs, relay_url: None, token: None }
 }
 
+/// Forgets who has rested, now and then: strangers leave nothing behind.
+async fn sweep(relay: Arc<Relay>) {
+    while timeout(SWEEP, relay.stop.cancelled()).await.is_err() {
+        relay.rates.sweep();
+    }
+}
+
 /// Removes what has expired, now and then.
-async fn clean(relay: Arc<Relay>, every: Duration) {
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+async fn clean(relay: Arc<Relay>) {
+    let mut settings = relay.settings_changed();
+    let mut last = None;
     loop {
+        let due = last.map(|last: Instant| last + settings.borrow_and_update().cleanup_interval);
         tokio::select! {
             () = relay.stop.cancelled() => return,
-            _ = ticks.tick() => {}
+            // Another interval, perhaps.
+            _ = settings.changed() => continue,
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()) => {}
         }
+        last = Some(Instant::now());
         relay.mailboxes.expire(Instant::now());
         match relay.storage.expire().await {
             Ok(0) => {}

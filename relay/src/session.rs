@@ -8,7 +8,6 @@ mod subscribe;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 use zerok_protocol::{Code, GroupId, Hello, MAX_SIGNAL, Message};
@@ -65,7 +64,7 @@ impl Place {
     fn take(relay: &Arc<Relay>) -> Option<Self> {
         let place = Self(relay.clone());
         let before = relay.sessions.fetch_add(1, Ordering::AcqRel);
-        (before < relay.limits.max_sessions).then_some(place)
+        (before < relay.settings().max_sessions).then_some(place)
     }
 }
 
@@ -135,7 +134,7 @@ async fn handle(
             None => Ok(()),
         },
         Message::Signal(signal) => {
-            paced(session, None, "signals")?;
+            session.conn.signal().map_err(|refusal| (None, refusal))?;
             if signal.payload.len() > MAX_SIGNAL {
                 return Err((None, Refusal::invalid(format!("a signal is at most {MAX_SIGNAL} bytes"))));
             }
@@ -145,8 +144,9 @@ async fn handle(
         }
         Message::Subscribe(subscribe) => {
             let req = Some(subscribe.req);
-            paced(session, req, "messages")?;
-            subscribe::start(session, subscriptions, &subscribe).map_err(|refusal| (req, refusal))
+            let started = session.conn.message();
+            let started = started.and_then(|()| subscribe::start(session, subscriptions, &subscribe));
+            started.map_err(|refusal| (req, refusal))
         }
         Message::Pull(request) => slow.take(session, Some(request.req), request.into()),
         Message::RosterGet(request) => slow.take(session, Some(request.req), request.into()),
@@ -157,13 +157,4 @@ async fn handle(
             Err((None, Refusal::invalid(text)))
         }
     }
-}
-
-/// Takes one from the device's bucket.
-fn paced(session: &Session, req: Option<u32>, limit: &'static str) -> Result<(), Refused> {
-    let bucket = if limit == "signals" { &session.conn.signals } else { &session.conn.messages };
-    bucket.take(Instant::now()).map_err(|wait| {
-        session.conn.relay.metrics.limited(limit);
-        (req, Refusal::rate_limited(wait))
-    })
 }

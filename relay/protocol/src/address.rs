@@ -16,6 +16,12 @@ const MAX_ADDRS: usize = 16;
 pub struct Token(String);
 
 impl Token {
+    /// A token of random bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; 16]) -> Self {
+        Self(hex::encode(bytes))
+    }
+
     /// The secret text, to present in HELLO.
     #[must_use]
     pub fn expose(&self) -> &str {

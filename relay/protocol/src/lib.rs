@@ -12,6 +12,7 @@ mod frame;
 mod id;
 mod limits;
 mod message;
+mod retry_after;
 pub mod roster;
 
 pub use address::{AddressError, RelayAddr, Token};
@@ -23,3 +24,4 @@ pub use limits::{
     MAX_MAILBOX_MESSAGE, MAX_PAGE_BLOBS, MAX_SIGNAL, VERSION,
 };
 pub use message::*;
+pub use retry_after::RetryAfter;

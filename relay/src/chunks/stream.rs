@@ -100,6 +100,7 @@ async fn put(conn: &Arc<Conn>, outbox: &Arc<Outbox>, request: ChunkPut) -> Resul
     if data.len() > MAX_CHUNK {
         return Err((Some(req), Refusal::invalid(format!("a chunk is at most {MAX_CHUNK} bytes"))));
     }
+    conn.pace(data.len()).await;
     let answer = move |outcome| Message::from(ChunkPutAck { req, outcome });
     if Hash::of(&data) != address {
         outbox.send(&answer(ChunkOutcome::Mismatch));
@@ -175,6 +176,7 @@ async fn answer_all(conn: &Conn, outbox: &Outbox, request: ChunkGet) {
         if let Some(data) = conn.relay.chunks.read(group, address).await {
             left.remove(&address);
             let size = data.len();
+            conn.pace(size).await;
             let message = Message::from(Chunk { req, address, data: Some(data) });
             let mut frame = Vec::with_capacity(size + 128);
             message.put(&mut frame);

@@ -119,6 +119,6 @@ mod tests {
         let error = set(&[("ZEROK_RELAY_CLEANUP_INTERVAL_SECS", "often")]).unwrap_err().to_string();
         assert!(error.contains("ZEROK_RELAY_CLEANUP_INTERVAL_SECS") && error.contains("integer"), "{error}");
         assert!(set(&[("ZEROK_RELAY_SERVER_BIND", "nowhere")]).is_err());
-        assert!(set(&[("ZEROK_RELAY_SERVER_ADMISSION", "token")]).is_err());
+        assert!(set(&[("ZEROK_RELAY_SERVER_ADMISSION", "closed")]).is_err());
     }
 }

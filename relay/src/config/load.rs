@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::apply_environment;
-use super::{Config, EnvironmentError};
+use super::{Config, ConfigError, EnvironmentError};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,9 @@ pub enum LoadError {
     /// A variable has a wrong value.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
+    /// Everything parses, and something makes no sense.
+    #[error(transparent)]
+    Nonsense(#[from] ConfigError),
 }
 
 impl Config {

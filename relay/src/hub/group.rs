@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
-use zerok_protocol::roster::{Append, Change, Signed};
+use zerok_protocol::roster::{Append, Signed};
 use zerok_protocol::{DeviceId, Head, LogId, Message, Presence, RosterNews, Signal};
 
 use super::tail::{Step, Tail};
@@ -98,8 +98,7 @@ impl Group {
         let news = Message::from(RosterNews { head: roster.head() });
         for session in members.sessions.values() {
             if !roster.is_member(&session.device) {
-                let statement =
-                    new.iter().map(|a| &a.statement).find(|s| removes(s, &session.device)).cloned();
+                let statement = new.iter().map(|a| &a.statement).find(|s| ends(s, &session.device)).cloned();
                 session.outbox.end_with(&Refusal::revoked(statement).answer(None));
             } else if session.welcomed {
                 session.outbox.send(&news);
@@ -155,12 +154,8 @@ impl Members {
 }
 
 /// Does this statement end the device's membership?
-pub(crate) fn removes(signed: &Signed, device: &DeviceId) -> bool {
-    signed.statement().is_ok_and(|statement| match &statement.change {
-        Change::Revoke { device: gone, .. } => gone == device,
-        Change::Leave => statement.by == *device,
-        _ => false,
-    })
+pub(crate) fn ends(signed: &Signed, device: &DeviceId) -> bool {
+    signed.statement().is_ok_and(|statement| statement.ends(device))
 }
 
 /// A session's place in its group; dropping it gives up that place and no other.

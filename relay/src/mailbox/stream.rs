@@ -79,7 +79,10 @@ impl Mailing {
             Message::MailboxClose(request) => self.answer(request.req, |m| m.close(&request)),
             Message::MailboxTake(request) => {
                 let req = Some(request.req);
-                self.paced().and_then(|()| self.take(request)).map_err(|refusal| (req, refusal))
+                self.conn
+                    .mailbox_message()
+                    .and_then(|()| self.take(request))
+                    .map_err(|refusal| (req, refusal))
             }
             other => {
                 let text = format!("message {:#04x} does not belong on a mailbox stream", other.kind());
@@ -89,23 +92,9 @@ impl Mailing {
     }
 
     fn answer(&self, req: u32, act: impl FnOnce(&Self) -> Result<(), Refusal>) -> Result<(), Refused> {
-        self.paced().and_then(|()| act(self)).map_err(|refusal| (Some(req), refusal))?;
+        self.conn.mailbox_message().and_then(|()| act(self)).map_err(|refusal| (Some(req), refusal))?;
         self.outbox.send(&MailboxOk { req }.into());
         Ok(())
-    }
-
-    /// By device, and by address: anybody may come here under any number of device ids.
-    fn paced(&self) -> Result<(), Refusal> {
-        let now = Instant::now();
-        let conn = &self.conn;
-        let by_address = match conn.ip {
-            Some(ip) if !ip.is_loopback() => conn.relay.mailbox_uses.of(ip, now).take(now),
-            _ => Ok(()),
-        };
-        by_address.and_then(|()| conn.messages.take(now)).map_err(|wait| {
-            conn.relay.metrics.limited("mailbox");
-            Refusal::rate_limited(wait)
-        })
     }
 
     fn open(&self, request: MailboxOpen) -> Result<(), Refusal> {

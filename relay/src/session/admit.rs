@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
-use zerok_protocol::roster::Append;
-use zerok_protocol::{Code, GroupId, Hello, Message, RosterOk, VERSION, Welcome};
+use zerok_protocol::{Code, GroupId, Hello, Message, RosterAppend, RosterOk, VERSION, Welcome};
 
-use crate::admission::{self, Staging};
+use crate::admission::{self, Staging, Stranger};
 use crate::connection::{Access, Conn};
 use crate::frames::{Frames, decode};
 use crate::hub::{Ended, Registration};
@@ -27,27 +26,35 @@ pub(super) async fn until_admitted(
     frames: &mut Frames,
     outbox: &Arc<Outbox>,
 ) -> Option<Admission> {
-    let deadline = Instant::now() + conn.relay.limits.hello_timeout;
+    let deadline = Instant::now() + conn.relay.settings().hello_timeout;
     let group = first.group;
+    let token = first.token.clone();
     let mut staging = Staging::default();
+    let mut brought = false;
     let mut message = Message::from(first);
     loop {
         let refusal = match message {
-            Message::Hello(hello) if hello.group == group => match hello_again(conn, &hello, outbox).await {
-                Ok(admission) => return Some(admission),
-                // The roster may change that; all else it cannot.
-                Err(refusal) if refusal.code == Code::UnknownGroup => Some((None, refusal)),
-                Err(refusal) => {
-                    tracing::debug!(code = %refusal.code, "session refused");
-                    outbox.end_with(&refusal.answer(None));
-                    return None;
+            Message::Hello(hello) if hello.group == group => {
+                match hello_again(conn, &hello, brought, outbox).await {
+                    Ok(admission) => return Some(admission),
+                    // The roster may change that; all else it cannot.
+                    Err(refusal) if refusal.code == Code::UnknownGroup => Some((None, refusal)),
+                    Err(refusal) => {
+                        tracing::debug!(code = %refusal.code, "session refused");
+                        outbox.end_with(&refusal.answer(None));
+                        return None;
+                    }
                 }
-            },
+            }
             Message::RosterAppend(append) => {
-                take_statements(conn, group, &mut staging, append.req, append.statements, outbox)
+                let req = append.req;
+                // Who has the genesis was a member once: no stranger learns more than before.
+                let genesis = append.statements.first().map(|a| a.statement.hash());
+                brought |= genesis.is_some_and(|hash| hash.as_bytes() == group.as_bytes());
+                take_statements(conn, group, &token, &mut staging, append, outbox)
                     .await
                     .err()
-                    .map(|refusal| (Some(append.req), refusal))
+                    .map(|refusal| (Some(req), refusal))
             }
             _ => Some((None, Refusal::invalid("expected ROSTER_APPEND, or HELLO for the same group"))),
         };
@@ -87,19 +94,20 @@ async fn next(conn: &Conn, frames: &mut Frames, outbox: &Outbox, deadline: Insta
 async fn take_statements(
     conn: &Arc<Conn>,
     group: GroupId,
+    token: &Option<String>,
     staging: &mut Staging,
-    req: u32,
-    statements: Vec<Append>,
+    append: RosterAppend,
     outbox: &Arc<Outbox>,
 ) -> Result<(), Refusal> {
-    conn.messages.take(std::time::Instant::now()).map_err(Refusal::rate_limited)?;
-    let (conn, outbox) = (conn.clone(), outbox.clone());
+    conn.message()?;
+    let RosterAppend { req, statements } = append;
+    let (conn, outbox, token) = (conn.clone(), outbox.clone(), token.clone());
     let mut staged = std::mem::take(staging);
     // A task of its own: once begun, it is finished, whatever becomes of the stream.
     let task = conn.tasks.clone().spawn(async move {
         let answer = |head| outbox.send(&RosterOk { req, head }.into());
-        let result =
-            admission::append(&conn.relay, group, conn.device, Some(&mut staged), statements, answer).await;
+        let stranger = Some(Stranger { staging: &mut staged, token });
+        let result = admission::append(&conn.relay, group, conn.device, stranger, statements, answer).await;
         (staged, result)
     });
     let (staged, result) =
@@ -108,9 +116,14 @@ async fn take_statements(
     result
 }
 
-async fn hello_again(conn: &Arc<Conn>, hello: &Hello, outbox: &Arc<Outbox>) -> Result<Admission, Refusal> {
+async fn hello_again(
+    conn: &Arc<Conn>,
+    hello: &Hello,
+    brought: bool,
+    outbox: &Arc<Outbox>,
+) -> Result<Admission, Refusal> {
     let relay = &conn.relay;
-    let group = admission::judge(relay, conn.device, hello).await?;
+    let group = admission::judge(relay, conn.device, hello, brought).await?;
     let place = match group.register(conn.device, outbox.clone()) {
         Ok(place) => place,
         // Shut out in this very moment.
@@ -129,7 +142,7 @@ async fn hello_again(conn: &Arc<Conn>, hello: &Hello, outbox: &Arc<Outbox>) -> R
             max_cursor: group.newest(),
             your_acked: member.acked,
             your_last_push: member.last_push,
-            limits: relay.told_limits(),
+            limits: relay.settings().told(),
         }
         .into()
     });

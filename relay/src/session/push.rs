@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zerok_protocol::{Code, Hash, Push, PushAck};
 
-use super::{Refused, Session, paced};
+use super::{Refused, Session};
 use crate::connection::BUDGET;
 use crate::refuse::Refusal;
 use crate::store::NewBlob;
@@ -15,8 +15,8 @@ const TTL_FLOOR: u64 = 3600;
 pub(super) async fn push(session: &Arc<Session>, push: Push) -> Result<(), Refused> {
     let req = push.req;
     let conn = &session.conn;
-    let limits = &conn.relay.limits;
-    paced(session, Some(req), "messages")?;
+    let limits = conn.relay.settings();
+    conn.message().map_err(|refusal| (Some(req), refusal))?;
     if push.payload.len() > limits.max_blob {
         let text = format!("a blob is at most {} bytes here", limits.max_blob);
         return Err((Some(req), Refusal::new(Code::BlobTooLarge, text)));
@@ -39,6 +39,7 @@ pub(super) async fn push(session: &Arc<Session>, push: Push) -> Result<(), Refus
         hash: Hash::of(&push.payload),
         payload: push.payload,
     };
+    conn.pace(blob.payload.len()).await;
     // What is under way is bounded by bytes; beyond that the device waits.
     let cost = u32::try_from((blob.payload.len() + 512).min(BUDGET)).unwrap_or(u32::MAX);
     let Ok(permit) = conn.budget.clone().acquire_many_owned(cost).await else { return Ok(()) };

@@ -11,7 +11,7 @@ use zerok_protocol::{
     RosterPage,
 };
 
-use super::{Refused, Session, paced};
+use super::{Refused, Session};
 use crate::admission;
 use crate::refuse::Refusal;
 use crate::store::PageLimit;
@@ -33,7 +33,7 @@ impl SlowLane {
     }
 
     pub(super) fn take(&self, session: &Session, req: Option<u32>, request: Message) -> Result<(), Refused> {
-        paced(session, req, "messages")?;
+        session.conn.message().map_err(|refusal| (req, refusal))?;
         self.0.try_send(request).map_err(|_| {
             let refusal = Refusal::new(Code::RelayOverloaded, "too many requests under way");
             (req, refusal.retry_after(Duration::from_millis(100)))
@@ -65,6 +65,7 @@ async fn pull(session: &Session, request: Pull) -> Result<(), Refusal> {
     };
     let storage = &session.conn.relay.storage;
     let page = storage.page(session.id, session.conn.device, request.after_cursor, limit).await?;
+    session.conn.pace(page.blobs.iter().map(|b| b.payload.len()).sum()).await;
     let answer =
         PullResponse { req: request.req, blobs: page.blobs, upto: page.upto, has_more: page.has_more };
     session.outbox.send(&answer.into());

@@ -45,7 +45,7 @@ pub(super) fn push(work: &mut Work<'_>, blob: &NewBlob) -> Result<(Pushed, bool)
         return Err(StoreError::Stale);
     }
     let quotas = work.quotas;
-    if group.bytes + size > quotas.group_bytes || work.books.totals.bytes + size > quotas.total_bytes {
+    if group.bytes + size > group.quota(quotas) || work.books.totals.bytes + size > quotas.total_bytes {
         return Err(StoreError::Quota);
     }
     let timestamp = clock::unix_millis();

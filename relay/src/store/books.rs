@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use zerok_protocol::{BlobId, DeviceId, GroupId, Hash};
 
-use super::{Pushed, StoreError, Totals};
+use super::{Pushed, Quotas, StoreError, Totals};
 use crate::store::blobs::{from_sql, to_sql};
 
 /// Groups and members remembered at most; beyond that the memory is emptied, which only costs reading them again.
@@ -18,10 +18,17 @@ pub(super) struct Group {
     pub(super) last_cursor: u64,
     pub(super) blobs: u64,
     pub(super) bytes: u64,
+    /// Its own, from an invitation.
+    quota: Option<u64>,
     dirty: bool,
 }
 
 impl Group {
+    /// Bytes that it may store.
+    pub(super) fn quota(&self, quotas: Quotas) -> u64 {
+        self.quota.unwrap_or(quotas.group_bytes)
+    }
+
     pub(super) fn add(&mut self, cursor: u64, size: u64) {
         self.last_cursor = cursor;
         self.blobs += 1;
@@ -72,13 +79,14 @@ impl Books {
             return Ok(*group);
         }
         let group = c
-            .prepare_cached("SELECT no, last_cursor, blobs, bytes FROM groups WHERE id = ?1")?
+            .prepare_cached("SELECT no, last_cursor, blobs, bytes, quota FROM groups WHERE id = ?1")?
             .query_row([id.as_bytes()], |r| {
                 Ok(Group {
                     no: r.get(0)?,
                     last_cursor: from_sql(r.get(1)?),
                     blobs: from_sql(r.get(2)?),
                     bytes: from_sql(r.get(3)?),
+                    quota: r.get::<_, Option<i64>>(4)?.map(from_sql),
                     dirty: false,
                 })
             })

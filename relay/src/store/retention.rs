@@ -145,7 +145,7 @@ pub(super) fn make_room(work: &mut Work<'_>, id: &GroupId, size: u64) -> Result<
     work.books.forget();
     let group = work.books.group(work.connection, id)?;
     let quotas = work.quotas;
-    let over_group = (group.bytes + size).saturating_sub(quotas.group_bytes);
+    let over_group = (group.bytes + size).saturating_sub(group.quota(quotas));
     let over_total = (work.books.totals.bytes + size).saturating_sub(quotas.total_bytes);
     let mut missing = over_group.max(over_total);
     let standing = Standing::read(work.connection, group.no)?;

@@ -8,26 +8,30 @@ use super::blobs::{from_sql, to_sql};
 use super::books::read_last_push;
 use super::retention::{AT_ONCE, remove_acknowledged};
 use super::writer::Work;
-use super::{GroupRecord, MemberRecord, NewStatements, StoreError};
+use super::{GroupRecord, Maker, MemberRecord, NewStatements, StoreError, StoredStatement, invites};
+use crate::clock;
 
-/// Appends statements if the stored roster ends just before the first of them.
+/// Appends statements if the stored roster is the one that they were judged on.
 pub(super) fn append(work: &mut Work<'_>, new: &NewStatements) -> Result<(), StoreError> {
     let c = work.connection;
     let no = match group_row(c, &new.group)? {
         Some((no, _, _)) => no,
-        None if new.first == 0 => create(work, &new.group)?,
+        None if new.expected == 0 => create(work, &new.group, &new.maker)?,
         None => return Err(StoreError::UnknownGroup),
     };
     let next: i64 = c
         .prepare_cached("SELECT coalesce(max(n) + 1, 0) FROM statements WHERE group_no = ?1")?
         .query_row([no], |r| r.get(0))?;
-    if from_sql(next) != new.first {
+    if from_sql(next) != new.expected {
         return Err(StoreError::RosterMoved);
     }
+    c.prepare_cached("DELETE FROM statements WHERE group_no = ?1 AND n >= ?2")?
+        .execute(params![no, to_sql(new.first)])?;
+    let now = to_sql(clock::unix_millis());
     for (n, append) in (new.first..).zip(&new.statements) {
         let body = encode(append)?;
-        c.prepare_cached("INSERT INTO statements (group_no, n, body) VALUES (?1, ?2, ?3)")?
-            .execute(params![no, to_sql(n), body])?;
+        c.prepare_cached("INSERT INTO statements (group_no, n, body, accepted_ms) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![no, to_sql(n), body, now])?;
     }
     c.prepare_cached("UPDATE members SET counted = 0 WHERE group_no = ?1")?.execute([no])?;
     for (device, counted) in &new.members {
@@ -42,14 +46,22 @@ pub(super) fn append(work: &mut Work<'_>, new: &NewStatements) -> Result<(), Sto
     Ok(())
 }
 
-fn create(work: &mut Work<'_>, group: &GroupId) -> Result<i64, StoreError> {
+fn create(work: &mut Work<'_>, group: &GroupId, maker: &Maker) -> Result<i64, StoreError> {
     if work.books.totals.groups >= work.quotas.groups {
         return Err(StoreError::TooManyGroups);
     }
+    let (invite, quota) = match maker {
+        Maker::Anybody => (None, None),
+        Maker::Invited(token) => {
+            let (invite, quota) = invites::redeem(work, token.as_deref())?;
+            (Some(invite), quota)
+        }
+    };
     let mut log_id = [0u8; LogId::LEN];
     getrandom::fill(&mut log_id).map_err(|e| StoreError::Database(e.to_string().into()))?;
-    let sql = "INSERT INTO groups (id, log_id, last_cursor, blobs, bytes) VALUES (?1, ?2, 0, 0, 0)";
-    work.connection.prepare_cached(sql)?.execute(params![group.as_bytes(), log_id])?;
+    let sql = "INSERT INTO groups (id, log_id, last_cursor, blobs, bytes, invite_no, quota)
+               VALUES (?1, ?2, 0, 0, 0, ?3, ?4)";
+    work.connection.prepare_cached(sql)?.execute(params![group.as_bytes(), log_id, invite, quota])?;
     work.books.totals.groups += 1;
     Ok(work.connection.last_insert_rowid())
 }
@@ -64,7 +76,8 @@ fn group_row(c: &Connection, group: &GroupId) -> Result<Option<(i64, LogId, u64)
 
 pub(super) fn load(c: &Connection, group: &GroupId) -> Result<Option<GroupRecord>, StoreError> {
     let Some((no, log_id, _)) = group_row(c, group)? else { return Ok(None) };
-    let statements = read_statements(c, no, 0, usize::MAX)?;
+    let statements =
+        read_statements(c, no, 0, usize::MAX, |append, accepted_ms| StoredStatement { append, accepted_ms })?;
     Ok(Some(GroupRecord { log_id, statements }))
 }
 
@@ -75,12 +88,19 @@ pub(super) fn statements(
     bytes: usize,
 ) -> Result<Vec<Append>, StoreError> {
     let (no, _, _) = group_row(c, group)?.ok_or(StoreError::UnknownGroup)?;
-    read_statements(c, no, from, bytes)
+    read_statements(c, no, from, bytes, |append, _| append)
 }
 
-fn read_statements(c: &Connection, no: i64, from: u64, limit: usize) -> Result<Vec<Append>, StoreError> {
-    let mut select =
-        c.prepare_cached("SELECT body FROM statements WHERE group_no = ?1 AND n >= ?2 ORDER BY n")?;
+fn read_statements<T>(
+    c: &Connection,
+    no: i64,
+    from: u64,
+    limit: usize,
+    make: impl Fn(Append, u64) -> T,
+) -> Result<Vec<T>, StoreError> {
+    let mut select = c.prepare_cached(
+        "SELECT body, accepted_ms FROM statements WHERE group_no = ?1 AND n >= ?2 ORDER BY n",
+    )?;
     let mut rows = select.query(params![no, to_sql(from)])?;
     let (mut statements, mut bytes) = (Vec::new(), 0usize);
     while let Some(row) = rows.next()? {
@@ -89,7 +109,7 @@ fn read_statements(c: &Connection, no: i64, from: u64, limit: usize) -> Result<V
         if bytes > limit && !statements.is_empty() {
             break;
         }
-        statements.push(decode(body)?);
+        statements.push(make(decode(body)?, from_sql(row.get(1)?)));
     }
     Ok(statements)
 }

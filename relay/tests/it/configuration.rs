@@ -37,7 +37,11 @@ async fn bound_to_all_interfaces_it_tells_their_addresses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_total_quota_holds_over_all_groups() {
-    let relay = TestRelay::with(|c| c.storage.max_total_storage = 5000).await;
+    let relay = TestRelay::with(|c| {
+        c.storage.max_blob_size = 5000;
+        c.storage.max_total_storage = 5000;
+    })
+    .await;
     let (a, b) = (Device::new(1), Device::new(2));
     let (one, two) = (Chain::new(&a), Chain::new(&b));
     let (ca, cb) = (Client::connect(&relay.address(), &a).await, Client::connect(&relay.address(), &b).await);

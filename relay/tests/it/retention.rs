@@ -113,7 +113,11 @@ async fn who_is_revoked_no_longer_holds_back_what_the_others_have() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_quota_what_another_has_goes_first_and_then_it_is_full() {
-    let relay = TestRelay::with(|c| c.storage.max_group_storage = 10_000).await;
+    let relay = TestRelay::with(|c| {
+        c.storage.max_blob_size = 10_000;
+        c.storage.max_group_storage = 10_000;
+    })
+    .await;
     let (a, b, c) = (Device::new(1), Device::new(2), Device::new(3));
     let chain = Chain::of(&[&a, &b, &c]);
     let mut s = sessions(&relay, &chain, &[&a, &b, &c]).await;
@@ -136,7 +140,7 @@ async fn at_quota_what_another_has_goes_first_and_then_it_is_full() {
     };
     assert_eq!(all(&mut s[2].1).await, [blob_id(2), blob_id(3)]);
     assert!(three > one);
-    s[0].1.send(push(&chain, 4, vec![0; 10_001])).await;
+    s[0].1.send(push(&chain, 4, vec![0; 10_000])).await;
     assert_eq!(s[0].1.error().await.code, Code::GroupQuotaExceeded);
 }
 
@@ -155,6 +159,7 @@ async fn a_blob_over_the_relays_limit_is_never_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_whose_time_is_over_goes() {
     let relay = TestRelay::with(|c| {
+        c.storage.default_ttl_secs = 1;
         c.storage.max_ttl_secs = 1;
         c.cleanup.interval_secs = 1;
     })
