@@ -2,10 +2,9 @@
 
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use zerok_protocol::Message;
-use zerok_tests::{Exit, Member, Pair, Process, Relay, Sandbox, noise, wait_until};
+use zerok_tests::{Daemon, Exit, Member, Pair, Process, Relay, Sandbox, noise, wait_until};
 
 #[test]
 fn key_and_port_are_kept_and_the_key_is_private() {
@@ -50,33 +49,32 @@ fn garbage_on_its_port_leaves_it_running() {
 }
 
 #[test]
-fn beyond_loopback_it_starts_only_when_told_who_may_use_it() {
+fn a_relay_that_wants_a_token_tells_whom_to_ask_and_takes_who_was_invited() {
     let sandbox = Sandbox::new();
-    let relay = Relay::start(&sandbox);
-    let (log, file) = (sandbox.path().join("open.log"), sandbox.path().join("open.address"));
-    let exe = relay_command(&sandbox, &file);
-    let mut refused = Process::spawn("an open zerok-relay", &mut { exe }, &log);
-    assert_eq!(refused.wait(), Exit::Code(1));
-    let told = std::fs::read_to_string(&log).unwrap();
-    assert!(told.contains("admission"), "it names the setting: {told}");
-    let mut command = relay_command(&sandbox, &file);
-    let open =
-        Process::spawn("an open zerok-relay", command.env("ZEROK_RELAY_SERVER_ADMISSION", "open"), &log);
-    wait_until("it listens", || file.exists());
-    assert_eq!(open.stop(), Exit::Code(0));
-    drop(relay);
-}
-
-fn relay_command(sandbox: &Sandbox, file: &std::path::Path) -> Command {
+    let relay = Relay::start_with(&sandbox, "relay", &[("ZEROK_RELAY_SERVER_ADMISSION", "token")]);
+    let (anna, ben) = (Daemon::start(&sandbox, "anna"), Daemon::start(&sandbox, "ben"));
+    anna.call("group.create", &serde_json::json!({ "name": "ours" }));
+    let _ = anna.json(&["relay", "add", relay.address()]);
+    let note = || anna.json(&["relay", "list"])["relays"][0]["error"].as_str().unwrap_or_default().to_owned();
+    wait_until("anna is told whom to ask", || {
+        note().contains("ask its operator") && note().contains("relay add -")
+    });
     let mut command = Relay::command();
-    command.arg("--data").arg(sandbox.path().join("open")).args([
-        "--bind",
-        "0.0.0.0:0",
-        "--http",
-        "127.0.0.1:0",
-    ]);
-    command.arg("--address-file").arg(file);
-    command
+    command.arg("--data").arg(relay.data()).args(["--http", "none", "invite", "--note", "for anna"]);
+    let invited = command.output().unwrap();
+    assert!(invited.status.success(), "{}", String::from_utf8_lossy(&invited.stderr));
+    let _ = anna.ctl_with_input(&["relay", "add", "-"], &invited.stdout).ok();
+    wait_until("anna's group is there", || note().is_empty());
+    let invite = anna.json(&["pair", "--create"])["invite"].as_str().unwrap().to_owned();
+    let _ = ben.json(&["pair", "--join", &invite]);
+    anna.push("c", b"through a relay by invitation");
+    wait_until("the blob arrives", || ben.pull("c").len() == 1);
+    // The token is a secret: only whoever was invited has it.
+    let token = String::from_utf8(invited.stdout).unwrap().trim().rsplit('=').next().unwrap().to_owned();
+    for log in [relay.log(), anna.log().to_owned(), ben.log().to_owned()] {
+        assert!(!std::fs::read_to_string(&log).unwrap().contains(&token), "a token in {}", log.display());
+    }
+    assert!(!anna.json(&["relay", "list"]).to_string().contains(&token));
 }
 
 #[test]
