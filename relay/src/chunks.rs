@@ -17,6 +17,9 @@ use self::disk::Disk;
 pub(crate) use self::disk::{Found, scan as files};
 use self::index::{Index, Place};
 pub(crate) use self::stream::serve;
+use crate::config::Percent;
+use crate::free_disk::FreeDisk;
+use crate::metrics::Metrics;
 
 /// Sizes that the cache holds to, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -38,18 +41,26 @@ pub(crate) enum Put {
 pub(crate) struct Chunks {
     index: Arc<Mutex<Index>>,
     disk: Disk,
+    free_disk: FreeDisk,
+    metrics: Arc<Metrics>,
 }
 
 impl Chunks {
     /// Opens the cache in `dir` with what is there. Reads directories: not for a thread that serves others.
-    pub(crate) fn open(dir: &Path, sizes: Sizes) -> std::io::Result<Self> {
+    pub(crate) fn open(
+        dir: &Path,
+        sizes: Sizes,
+        reserve: Percent,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<Self> {
         let mut index = Index::new(sizes);
         let mut found = disk::scan(dir)?;
         found.sort_unstable_by_key(|chunk| chunk.modified);
         for chunk in found {
             index.found(chunk.group, chunk.address, chunk.size);
         }
-        let cache = Self { index: Arc::new(Mutex::new(index)), disk: Disk::start(dir)? };
+        let free_disk = FreeDisk::new(dir, reserve);
+        let cache = Self { index: Arc::new(Mutex::new(index)), disk: Disk::start(dir)?, free_disk, metrics };
         let excess = cache.index().shrink(Instant::now());
         cache.disk.remove(excess);
         Ok(cache)
@@ -64,6 +75,14 @@ impl Chunks {
         self.index().bytes()
     }
 
+    /// Holds to other sizes from now on.
+    pub(crate) fn resize(&self, sizes: Sizes) {
+        let mut index = self.index();
+        index.resize(sizes);
+        let excess = index.shrink(Instant::now());
+        self.disk.remove(excess);
+    }
+
     /// Takes a chunk whose hash was checked. It is served from here on; `done` says whether it could be written.
     pub(crate) fn put(
         &self,
@@ -73,6 +92,9 @@ impl Chunks {
         done: impl FnOnce(bool) + Send + 'static,
     ) -> Put {
         let mut index = self.index();
+        if self.free_disk.is_short() && !index.has(&group, &address) {
+            return Put::Full;
+        }
         let evicted = match index.insert(group, address, data.clone(), Instant::now()) {
             Ok(Some(evicted)) => evicted,
             Ok(None) => return Put::Known,
@@ -86,6 +108,16 @@ impl Chunks {
             done(written);
         });
         Put::Taken
+    }
+
+    /// While less of the disk is free than there should be, the least recently used go, as far as they may.
+    pub(crate) fn keep_reserve(&self) {
+        let missing = self.free_disk.missing();
+        if missing > 0 {
+            let mut index = self.index();
+            let evicted = index.give_way(missing, Instant::now());
+            self.disk.remove(evicted);
+        }
     }
 
     /// Those of `addresses` that are not there.
@@ -112,6 +144,7 @@ impl Chunks {
         let data = tokio::task::spawn_blocking(read).await.ok().flatten();
         if data.is_none() {
             tracing::warn!("a chunk on disk was lost or damaged; it is forgotten");
+            self.metrics.damaged("chunk", 1);
             let mut index = self.index();
             index.forget(&group, &address);
             self.disk.remove(vec![(group, address)]);

@@ -7,6 +7,7 @@
 mod accept;
 mod admission;
 mod chunks;
+mod cleanup;
 mod clock;
 mod config;
 mod connection;
@@ -14,6 +15,7 @@ mod data_dir;
 mod delivery;
 mod endpoint;
 mod frames;
+mod free_disk;
 mod http;
 mod hub;
 mod key;

@@ -23,6 +23,11 @@ pub(crate) struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct KindLabel {
+    kind: &'static str,
+}
+
 /// The counters of one relay.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -48,6 +53,7 @@ pub(crate) struct Metrics {
     errors: Family<CodeLabel, Counter>,
     rate_limited: Family<LimitLabel, Counter>,
     rejected: Family<ReasonLabel, Counter>,
+    damaged: Family<KindLabel, Counter>,
 }
 
 impl Metrics {
@@ -78,6 +84,7 @@ impl Metrics {
             errors: Family::default(),
             rate_limited: Family::default(),
             rejected: Family::default(),
+            damaged: Family::default(),
         };
         metrics.register();
         metrics
@@ -108,6 +115,7 @@ impl Metrics {
         r.register("errors", "Refusals by code", self.errors.clone());
         r.register("rate_limited", "Refusals and waits by limit", self.rate_limited.clone());
         r.register("rejected_handshakes", "Connections not accepted", self.rejected.clone());
+        r.register("damaged_items", "Stored blobs and chunks found damaged and dropped", self.damaged.clone());
     }
 
     pub(crate) fn error(&self, code: Code) {
@@ -116,6 +124,11 @@ impl Metrics {
 
     pub(crate) fn limited(&self, limit: &'static str) {
         self.rate_limited.get_or_create(&LimitLabel { limit }).inc();
+    }
+
+    /// Items whose bytes were not those that were stored, and which are dropped.
+    pub(crate) fn damaged(&self, kind: &'static str, items: u64) {
+        self.damaged.get_or_create(&KindLabel { kind }).inc_by(items);
     }
 
     pub(crate) fn rejected(&self, reason: &'static str) {

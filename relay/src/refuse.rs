@@ -84,6 +84,7 @@ impl From<StoreError> for Refusal {
             ),
             StoreError::RosterMoved => Self::new(Code::Internal, "the roster moved on"),
             StoreError::Closed => Self::new(Code::RelayShuttingDown, "the relay is stopping"),
+            StoreError::Damaged => Self::new(Code::Internal, "the relay's database is damaged"),
             StoreError::Database(text) => {
                 tracing::error!(error = %text, "the database failed");
                 Self::new(Code::Internal, "the relay's database failed")

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iroh::{Endpoint, TransportAddr};
 use tokio::task::AbortHandle;
@@ -11,6 +11,7 @@ use zerok_protocol::{DeviceId, RelayAddr};
 
 use crate::accept;
 use crate::chunks::{Chunks, Sizes};
+use crate::cleanup;
 use crate::config::{Config, ConfigError, Http};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::endpoint::{self, EndpointError};
@@ -20,7 +21,7 @@ use crate::key::{self, KeyError};
 use crate::metrics::Metrics;
 use crate::policy::Admission;
 use crate::relay::Relay;
-use crate::store::{OpenError, Quotas, Sqlite};
+use crate::store::{OpenError, Options, Quotas, Sqlite};
 
 /// How often the tables of the limits are swept.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -84,18 +85,25 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let sink = hub.clone();
     let publish = Box::new(move |stored| sink.publish(stored));
-    let storage = Sqlite::open(&config.database_path(), quotas, metrics.clone(), publish)?;
+    let reserve = config.storage.reserve_free_disk;
+    let options = Options { quotas, reserve, vacuum: config.cleanup.vacuum };
+    let storage = Sqlite::open(&config.database_path(), options, metrics.clone(), publish)?;
     let sizes = Sizes { group: config.content.max_per_group, total: config.content.max_total };
     let dir = config.chunks_dir();
-    let chunks = tokio::task::spawn_blocking(move || Chunks::open(&dir, sizes));
+    let counted = metrics.clone();
+    let chunks = tokio::task::spawn_blocking(move || Chunks::open(&dir, sizes, reserve, counted));
     let chunks = Arc::new(chunks.await.map_err(std::io::Error::from).flatten().map_err(StartError::Chunks)?);
     let relay = Arc::new(Relay::new(&config, admission, data_dir, Arc::new(storage), chunks, hub, metrics));
     let streams = config.limits.max_streams_per_connection;
     let endpoint = endpoint::bind(config.server.bind, key, streams, config.server.congestion).await?;
     let http = serve_http(&relay, &config.http).await?;
     let address = address(&endpoint, &config.server.advertise);
+    let presence = relay.hub.presence.clone();
+    let stop = relay.stop.clone();
+    relay.tasks.spawn(async move { presence.tell(stop).await });
     relay.tasks.spawn(accept::run(relay.clone(), endpoint.clone()));
-    relay.tasks.spawn(clean(relay.clone()));
+    relay.tasks.spawn(cleanup::run(relay.clone()));
+    relay.tasks.spawn(cleanup::keep_reserve(relay.clone()));
     relay.tasks.spawn(sweep(relay.clone()));
     let grace = Duration::from_secs(config.server.shutdown_grace_secs);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
@@ -142,28 +150,6 @@ fn address(endpoint: &Endpoint, advertise: &[SocketAddr]) -> RelayAddr {
 async fn sweep(relay: Arc<Relay>) {
     while timeout(SWEEP, relay.stop.cancelled()).await.is_err() {
         relay.rates.sweep();
-    }
-}
-
-/// Removes what has expired, now and then.
-async fn clean(relay: Arc<Relay>) {
-    let mut settings = relay.settings_changed();
-    let mut last = None;
-    loop {
-        let due = last.map(|last: Instant| last + settings.borrow_and_update().cleanup_interval);
-        tokio::select! {
-            () = relay.stop.cancelled() => return,
-            // Another interval, perhaps.
-            _ = settings.changed() => continue,
-            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()) => {}
-        }
-        last = Some(Instant::now());
-        relay.mailboxes.expire(Instant::now());
-        match relay.storage.expire().await {
-            Ok(0) => {}
-            Ok(blobs) => tracing::info!(blobs, "expired blobs removed"),
-            Err(e) => tracing::error!(error = %e, "cannot remove expired blobs"),
-        }
     }
 }
 

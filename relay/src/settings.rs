@@ -7,7 +7,7 @@ use zerok_protocol::MAX_BLOB;
 use crate::config::Config;
 
 /// Connections beyond one for each session: of devices that pair, or are about to say HELLO.
-const CONNECTIONS_WITHOUT_SESSION: u64 = 1000;
+const CONNECTIONS_WITHOUT_SESSION: u64 = 100;
 
 /// A configuration in force.
 pub(crate) struct Settings {
@@ -21,11 +21,13 @@ pub(crate) struct Settings {
     pub(crate) max_streams: u32,
     pub(crate) metrics: bool,
     pub(crate) cleanup_interval: Duration,
+    pub(crate) vacuum: bool,
+    pub(crate) shutdown_grace: Duration,
 }
 
 impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
-        let Config { storage, limits, http, cleanup, .. } = config;
+        let Config { server, storage, limits, http, cleanup, .. } = config;
         Self {
             max_blob: usize::try_from(storage.max_blob_size).unwrap_or(MAX_BLOB).min(MAX_BLOB),
             default_ttl_secs: storage.default_ttl_secs,
@@ -37,6 +39,8 @@ impl From<&Config> for Settings {
             max_streams: limits.max_streams_per_connection,
             metrics: http.metrics,
             cleanup_interval: Duration::from_secs(cleanup.interval_secs.max(1)),
+            vacuum: cleanup.vacuum,
+            shutdown_grace: Duration::from_secs(server.shutdown_grace_secs),
         }
     }
 }

@@ -15,6 +15,9 @@ mod retention;
 mod roster;
 mod schema;
 mod sqlite;
+mod state;
+mod vacuum;
+mod wal;
 mod writer;
 
 use std::sync::Arc;
@@ -30,7 +33,7 @@ pub use file::FileError;
 pub use invites::{Invite, InviteError, InviteState, Invites, Terms};
 pub use restore::{RestoreError, Restored, restore};
 pub use sqlite::OpenError;
-pub(crate) use sqlite::Sqlite;
+pub(crate) use sqlite::{Options, Sqlite};
 
 /// Why the storage refuses or fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +65,9 @@ pub(crate) enum StoreError {
     /// The relay is stopping.
     #[error("closed")]
     Closed,
+    /// Pages of the database are not what was written.
+    #[error("the database is damaged")]
+    Damaged,
     /// The database failed. The text comes from SQLite and holds no values.
     #[error("database: {0}")]
     Database(Arc<str>),
@@ -224,10 +230,14 @@ pub(crate) trait Storage: Send + Sync {
     fn page(&self, group: GroupId, device: DeviceId, after: u64, limit: PageLimit) -> Answer<Page>;
     /// Notes that a device has everything up to a cursor. Becomes durable soon, without costing a commit of its own.
     fn acknowledge(&self, group: GroupId, device: DeviceId, cursor: u64);
-    /// Removes what has expired.
+    /// Removes what has expired, a little at a time.
     fn expire(&self) -> Answer<u64>;
-    /// Answers if the database works.
+    /// Gives room that became free back to the file system, a little at a time; returns how many bytes.
+    fn give_back(&self) -> Answer<u64>;
+    /// Answers if the database works, for reading and for writing.
     fn probe(&self) -> Answer<()>;
+    /// Is less of the disk free than there should be, so that nothing new is stored?
+    fn disk_short(&self) -> bool;
     /// What is stored in all.
     fn totals(&self) -> Totals;
     /// Finishes what was accepted and closes.

@@ -80,6 +80,11 @@ impl Index {
         }
     }
 
+    pub(super) fn resize(&mut self, sizes: Sizes) {
+        self.sizes = sizes;
+        self.full_until = None;
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -250,6 +255,25 @@ impl Index {
     pub(super) fn shrink(&mut self, now: Instant) -> Evicted {
         let ids: Vec<GroupId> = self.groups.keys().copied().collect();
         ids.iter().flat_map(|id| self.make_room(id, 0, now).unwrap_or_default()).collect()
+    }
+
+    /// Removes what may go, least recently used first, until `bytes` have gone.
+    pub(super) fn give_way(&mut self, bytes: u64, now: Instant) -> Evicted {
+        let free =
+            self.groups.iter().flat_map(|(id, g)| g.free(now).map(|(used, a, size)| (used, *id, a, size)));
+        let mut free: Vec<_> = free.collect();
+        free.sort_unstable();
+        let mut left = bytes;
+        let going = free.into_iter().take_while(|(_, _, _, size)| {
+            let goes = left > 0;
+            left = left.saturating_sub(*size);
+            goes
+        });
+        let going: Evicted = going.map(|(_, id, address, _)| (id, address)).collect();
+        for (id, address) in &going {
+            self.forget(id, address);
+        }
+        going
     }
 
     /// Notes who wants what; tells at once of what is there.

@@ -1,7 +1,7 @@
 //! Storing a blob and reading a page of them.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use zerok_protocol::{Blob, BlobId, DeviceId, GroupId, Hash};
 
 use super::books::LastPush;
@@ -43,6 +43,9 @@ pub(super) fn push(work: &mut Work<'_>, blob: &NewBlob) -> Result<(Pushed, bool)
     }
     if blob.stale {
         return Err(StoreError::Stale);
+    }
+    if work.disk_short {
+        return Err(StoreError::DiskFull);
     }
     let quotas = work.quotas;
     if group.bytes + size > group.quota(quotas) || work.books.totals.bytes + size > quotas.total_bytes {
@@ -102,43 +105,59 @@ fn repeated(work: &mut Work<'_>, group_no: i64, blob: &NewBlob) -> Result<Option
     }
 }
 
-/// What `device` may see after `after`: others' blobs, for everybody or for it.
+/// What `device` may see after `after`: others' blobs, for everybody or for it; and the rows of those that are damaged.
 pub(super) fn page(
     c: &Connection,
     id: &GroupId,
     device: &DeviceId,
     after: u64,
     limit: PageLimit,
-) -> Result<Page, StoreError> {
+) -> Result<(Page, Vec<i64>), StoreError> {
     let (group_no, last_cursor): (i64, u64) = c
         .prepare_cached("SELECT no, last_cursor FROM groups WHERE id = ?1")?
         .query_row([id.as_bytes()], |r| Ok((r.get(0)?, from_sql(r.get(1)?))))
         .optional()?
         .ok_or(StoreError::UnknownGroup)?;
-    let mut select = c.prepare_cached(
-        "SELECT cursor, blob_id, pusher, stored_ms, size, payload FROM blobs
+    let mut select = c.prepare_cached(&format!(
+        "SELECT id, cursor, size, {COLUMNS} FROM blobs
          WHERE group_no = ?1 AND cursor > ?2 AND pusher <> ?3 AND (recipient IS NULL OR recipient = ?3)
          ORDER BY cursor LIMIT ?4",
-    )?;
+    ))?;
     let mut rows =
         select.query(params![group_no, to_sql(after), device.as_bytes(), i64::from(limit.blobs) + 1])?;
-    let mut blobs: Vec<Blob> = Vec::new();
-    let mut bytes = 0;
+    let (mut blobs, mut damaged): (Vec<Blob>, Vec<i64>) = Default::default();
+    let (mut seen, mut bytes, mut upto) = (0, 0, after);
     while let Some(row) = rows.next()? {
-        let size = usize::try_from(row.get::<_, i64>(4)?).unwrap_or(usize::MAX);
-        let full = blobs.len() >= usize::try_from(limit.blobs).unwrap_or(usize::MAX).max(1);
+        let size = usize::try_from(row.get::<_, i64>(2)?).unwrap_or(usize::MAX);
+        let full = seen >= limit.blobs.max(1);
         if full || (!blobs.is_empty() && size > limit.bytes.saturating_sub(bytes)) {
-            let upto = blobs.last().map_or(after, |b| b.cursor);
-            return Ok(Page { blobs, upto, has_more: true });
+            return Ok((Page { blobs, upto, has_more: true }, damaged));
         }
-        bytes = bytes.saturating_add(size);
-        blobs.push(Blob {
-            cursor: from_sql(row.get(0)?),
-            blob_id: BlobId(row.get(1)?),
-            pusher: DeviceId(row.get(2)?),
-            timestamp: from_sql(row.get(3)?),
-            payload: Bytes::from(row.get::<_, Vec<u8>>(5)?),
-        });
+        upto = from_sql(row.get(1)?);
+        seen += 1;
+        match read_blob(row) {
+            Some(blob) => {
+                bytes = bytes.saturating_add(size);
+                blobs.push(blob);
+            }
+            None => damaged.push(row.get(0)?),
+        }
     }
-    Ok(Page { blobs, upto: last_cursor.max(after), has_more: false })
+    Ok((Page { blobs, upto: last_cursor.max(after), has_more: false }, damaged))
+}
+
+/// What [`read_blob`] reads.
+pub(super) const COLUMNS: &str = "cursor, blob_id, pusher, stored_ms, hash, payload";
+
+/// The blob of a row, if its bytes are those that were stored.
+pub(super) fn read_blob(row: &Row<'_>) -> Option<Blob> {
+    let payload: Vec<u8> = row.get("payload").ok()?;
+    let right = Hash::of(&payload) == Hash(row.get("hash").ok()?);
+    right.then_some(Blob {
+        cursor: from_sql(row.get("cursor").ok()?),
+        blob_id: BlobId(row.get("blob_id").ok()?),
+        pusher: DeviceId(row.get("pusher").ok()?),
+        timestamp: from_sql(row.get("stored_ms").ok()?),
+        payload: Bytes::from(payload),
+    })
 }

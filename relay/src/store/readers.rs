@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
+use super::state::State;
 use super::{Answer, StoreError};
 
 /// Readers at a time; more would only wait for the same disk.
@@ -16,13 +17,14 @@ pub(super) struct Readers(Arc<Pool>);
 
 struct Pool {
     path: PathBuf,
+    state: State,
     idle: Mutex<Vec<Connection>>,
     slots: Semaphore,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self(Arc::new(Pool { path, idle: Mutex::default(), slots: Semaphore::new(READERS) }))
+    pub(super) fn new(path: PathBuf, state: State) -> Self {
+        Self(Arc::new(Pool { path, state, idle: Mutex::default(), slots: Semaphore::new(READERS) }))
     }
 
     /// Runs `f` in one read transaction, so that all it sees is of one moment.
@@ -35,12 +37,15 @@ impl Readers {
             let _slot = pool.slots.acquire().await.map_err(|_| StoreError::Closed)?;
             let work = pool.clone();
             let task = tokio::task::spawn_blocking(move || {
-                let mut connection = work.take()?;
-                let transaction = connection.transaction()?;
-                let answer = f(&transaction);
-                drop(transaction);
-                work.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-                answer
+                let read = || {
+                    let mut connection = work.take()?;
+                    let transaction = connection.transaction()?;
+                    let answer = f(&transaction);
+                    drop(transaction);
+                    work.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+                    answer
+                };
+                work.state.seen(read())
             });
             task.await.map_err(|_| StoreError::Closed)?
         })

@@ -9,12 +9,45 @@ use rusqlite::{Connection, OptionalExtension, params};
 use zerok_protocol::{DeviceId, GroupId};
 
 use super::StoreError;
-use super::blobs::{from_sql, to_sql};
+use super::blobs::{COLUMNS, from_sql, read_blob, to_sql};
 use super::writer::Work;
 use crate::clock;
 
-/// Blobs removed in one transaction at most, so that pushes never wait long.
-pub(super) const AT_ONCE: u64 = 500;
+/// How much may be removed in one transaction, so that pushes never wait long: a large blob costs more than a small one.
+pub(super) struct Budget {
+    blobs: u64,
+    bytes: u64,
+}
+
+impl Budget {
+    pub(super) const BLOBS: u64 = 500;
+    const BYTES: u64 = 16 << 20;
+
+    pub(super) fn of_one_transaction() -> Self {
+        Self { blobs: Self::BLOBS, bytes: Self::BYTES }
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.blobs == 0 || self.bytes == 0
+    }
+
+    /// Takes a blob out of it, if it is not spent.
+    fn take(&mut self, size: u64) -> bool {
+        let may = !self.is_spent();
+        if may {
+            self.blobs -= 1;
+            self.bytes = self.bytes.saturating_sub(size);
+        }
+        may
+    }
+}
+
+/// Acknowledgements that were written.
+pub(super) struct Flushed {
+    pub(super) acks: HashMap<(GroupId, DeviceId), u64>,
+    /// All that they free is removed: else they are to be written once more.
+    pub(super) all: bool,
+}
 
 /// Who has acknowledged what.
 struct Standing {
@@ -55,9 +88,9 @@ impl Standing {
     }
 }
 
-/// Writes pending acknowledgements and removes what they free; true if more than [`AT_ONCE`] is to go.
-pub(super) fn flush_acks(work: &mut Work<'_>) -> Result<bool, StoreError> {
-    let pending = std::mem::take(&mut *work.acks.lock().unwrap_or_else(PoisonError::into_inner));
+/// Writes pending acknowledgements, which stay pending until that is committed, and removes what they free.
+pub(super) fn flush_acks(work: &mut Work<'_>) -> Result<Flushed, StoreError> {
+    let pending = work.acks.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let c = work.connection;
     let mut groups: HashMap<i64, Vec<(DeviceId, u64)>> = HashMap::new();
     for ((group, device), cursor) in &pending {
@@ -72,39 +105,33 @@ pub(super) fn flush_acks(work: &mut Work<'_>) -> Result<bool, StoreError> {
         .execute(params![no, device.as_bytes(), to_sql(*cursor)])?;
         groups.entry(no).or_default().push((*device, *cursor));
     }
-    let mut budget = AT_ONCE;
+    let mut budget = Budget::of_one_transaction();
     for (no, acks) in &groups {
         for (device, cursor) in acks {
-            budget -= remove_for_recipient(work, *no, device, *cursor, budget)?;
+            remove_for_recipient(work, *no, device, *cursor, &mut budget)?;
         }
-        budget -= remove_acknowledged(work, *no, budget)?;
+        remove_acknowledged(work, *no, &mut budget)?;
     }
-    if budget == 0 {
-        // The rest in the next transaction: said again, the acknowledgements free what is left.
-        let mut acks = work.acks.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, cursor) in pending {
-            let acked = acks.entry(key).or_default();
-            *acked = cursor.max(*acked);
-        }
-        return Ok(true);
-    }
-    Ok(false)
+    Ok(Flushed { acks: pending, all: !budget.is_spent() })
 }
 
-/// Removes what every other counted member has; returns how many.
-pub(super) fn remove_acknowledged(work: &mut Work<'_>, no: i64, limit: u64) -> Result<u64, StoreError> {
+/// Removes what every other counted member has.
+pub(super) fn remove_acknowledged(
+    work: &mut Work<'_>,
+    no: i64,
+    budget: &mut Budget,
+) -> Result<(), StoreError> {
     let standing = Standing::read(work.connection, no)?;
-    let mut removed = 0;
     for pusher in &standing.pushers {
         let upto = standing.everybody_has(pusher);
-        if upto > 0 && removed < limit {
-            let sql = "DELETE FROM blobs WHERE id IN (SELECT id FROM blobs
+        if upto > 0 && !budget.is_spent() {
+            let sql = "SELECT id, size FROM blobs
                        WHERE group_no = ?1 AND pusher = ?2 AND cursor <= ?3 AND recipient IS NULL
-                       ORDER BY cursor LIMIT ?4) RETURNING size";
-            removed += remove(work, no, sql, pusher, upto, limit - removed)?;
+                       ORDER BY cursor LIMIT ?4";
+            remove(work, no, sql, pusher, upto, budget)?;
         }
     }
-    Ok(removed)
+    Ok(())
 }
 
 fn remove_for_recipient(
@@ -112,30 +139,61 @@ fn remove_for_recipient(
     no: i64,
     recipient: &DeviceId,
     upto: u64,
-    limit: u64,
-) -> Result<u64, StoreError> {
-    let sql = "DELETE FROM blobs WHERE id IN (SELECT id FROM blobs
-               WHERE group_no = ?1 AND recipient = ?2 AND cursor <= ?3 ORDER BY cursor LIMIT ?4) RETURNING size";
-    remove(work, no, sql, recipient, upto, limit)
+    budget: &mut Budget,
+) -> Result<(), StoreError> {
+    let sql = "SELECT id, size FROM blobs
+               WHERE group_no = ?1 AND recipient = ?2 AND cursor <= ?3 ORDER BY cursor LIMIT ?4";
+    remove(work, no, sql, recipient, upto, budget)
 }
 
 fn remove(
     work: &mut Work<'_>,
     no: i64,
-    sql: &str,
+    select: &str,
     device: &DeviceId,
     upto: u64,
-    limit: u64,
-) -> Result<u64, StoreError> {
+    budget: &mut Budget,
+) -> Result<(), StoreError> {
+    let c = work.connection;
+    let found = c
+        .prepare_cached(select)?
+        .query_map(params![no, device.as_bytes(), to_sql(upto), to_sql(budget.blobs)], |r| {
+            Ok((r.get(0)?, from_sql(r.get(1)?)))
+        })?
+        .collect::<rusqlite::Result<Vec<(i64, u64)>>>()?;
     let (mut blobs, mut bytes) = (0, 0);
-    let mut delete = work.connection.prepare_cached(sql)?;
-    let mut rows = delete.query(params![no, device.as_bytes(), to_sql(upto), to_sql(limit)])?;
-    while let Some(row) = rows.next()? {
+    for (id, size) in found {
+        if !budget.take(size) {
+            break;
+        }
+        delete(c, id)?;
         blobs += 1;
-        bytes += from_sql(row.get(0)?);
+        bytes += size;
     }
-    work.books.removed(work.connection, no, blobs, bytes)?;
-    Ok(blobs)
+    work.books.removed(c, no, blobs, bytes)
+}
+
+fn delete(c: &Connection, id: i64) -> Result<(), StoreError> {
+    c.prepare_cached("DELETE FROM blobs WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+/// Removes blobs that were found damaged, if they still are; returns how many.
+pub(super) fn remove_damaged(work: &mut Work<'_>, ids: &[i64]) -> Result<u64, StoreError> {
+    let c = work.connection;
+    let mut removed = 0;
+    for id in ids {
+        let row = c
+            .prepare_cached(&format!("SELECT group_no, size, {COLUMNS} FROM blobs WHERE id = ?1"))?
+            .query_row([id], |r| Ok((r.get(0)?, from_sql(r.get(1)?), read_blob(r).is_some())))
+            .optional()?;
+        if let Some((no, size, false)) = row {
+            delete(c, *id)?;
+            work.books.removed(c, no, 1, size)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 /// Frees room for `size` bytes in a group: what is acknowledged by all, then the oldest that somebody else has. Works
@@ -155,7 +213,7 @@ pub(super) fn make_room(work: &mut Work<'_>, id: &GroupId, size: u64) -> Result<
         if missing == 0 {
             break;
         }
-        work.connection.prepare_cached("DELETE FROM blobs WHERE id = ?1")?.execute([blob])?;
+        delete(work.connection, blob)?;
         missing = missing.saturating_sub(size);
         blobs += 1;
         bytes += size;
@@ -163,7 +221,7 @@ pub(super) fn make_room(work: &mut Work<'_>, id: &GroupId, size: u64) -> Result<
     work.books.removed(work.connection, group.no, blobs, bytes)
 }
 
-/// Row and size of blobs that at least one other member has, oldest first, at most [`AT_ONCE`].
+/// Row and size of blobs that at least one other member has, oldest first, at most [`Budget::BLOBS`].
 fn oldest_held_by_others(
     c: &Connection,
     no: i64,
@@ -176,36 +234,41 @@ fn oldest_held_by_others(
              WHERE group_no = ?1 AND pusher = ?2 AND cursor <= ?3 AND recipient IS NULL ORDER BY cursor LIMIT ?4",
         )?;
         let upto = to_sql(standing.somebody_has(pusher));
-        let mut rows = select.query(params![no, pusher.as_bytes(), upto, to_sql(AT_ONCE)])?;
+        let mut rows = select.query(params![no, pusher.as_bytes(), upto, to_sql(Budget::BLOBS)])?;
         while let Some(row) = rows.next()? {
             found.push((from_sql(row.get(0)?), row.get(1)?, from_sql(row.get(2)?)));
         }
     }
     found.sort_unstable();
-    found.truncate(usize::try_from(AT_ONCE).unwrap_or(usize::MAX));
+    found.truncate(usize::try_from(Budget::BLOBS).unwrap_or(usize::MAX));
     Ok(found.into_iter().map(|(_, id, size)| (id, size)).collect())
 }
 
-/// Removes at most [`AT_ONCE`] blobs whose time is over; returns how many.
-pub(super) fn expire(work: &mut Work<'_>) -> Result<u64, StoreError> {
+/// Removes blobs whose time is over, as far as one transaction goes; returns how many, and whether these are all.
+pub(super) fn expire(work: &mut Work<'_>) -> Result<(u64, bool), StoreError> {
+    let c = work.connection;
     let now = to_sql(clock::unix_millis());
+    let mut budget = Budget::of_one_transaction();
+    let found = c
+        .prepare_cached(
+            "SELECT id, group_no, size FROM blobs WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2",
+        )?
+        .query_map(params![now, to_sql(budget.blobs)], |r| Ok((r.get(0)?, r.get(1)?, from_sql(r.get(2)?))))?
+        .collect::<rusqlite::Result<Vec<(i64, i64, u64)>>>()?;
     let mut gone: HashMap<i64, (u64, u64)> = HashMap::new();
-    {
-        let mut delete = work.connection.prepare_cached(
-            "DELETE FROM blobs WHERE id IN (SELECT id FROM blobs WHERE expires_ms <= ?1 LIMIT ?2)
-             RETURNING group_no, size",
-        )?;
-        let mut rows = delete.query(params![now, to_sql(AT_ONCE)])?;
-        while let Some(row) = rows.next()? {
-            let (blobs, bytes) = gone.entry(row.get(0)?).or_default();
-            *blobs += 1;
-            *bytes += from_sql(row.get(1)?);
-        }
-    }
     let mut total = 0;
-    for (no, (blobs, bytes)) in gone {
-        work.books.removed(work.connection, no, blobs, bytes)?;
-        total += blobs;
+    for (id, no, size) in found {
+        if !budget.take(size) {
+            break;
+        }
+        delete(c, id)?;
+        let (blobs, bytes) = gone.entry(no).or_default();
+        *blobs += 1;
+        *bytes += size;
+        total += 1;
     }
-    Ok(total)
+    for (no, (blobs, bytes)) in gone {
+        work.books.removed(c, no, blobs, bytes)?;
+    }
+    Ok((total, !budget.is_spent()))
 }

@@ -6,7 +6,7 @@ use zerok_protocol::{DeviceId, GroupId, LastPush, LogId};
 
 use super::blobs::{from_sql, to_sql};
 use super::books::read_last_push;
-use super::retention::{AT_ONCE, remove_acknowledged};
+use super::retention::{Budget, remove_acknowledged};
 use super::writer::Work;
 use super::{GroupRecord, Maker, MemberRecord, NewStatements, StoreError, StoredStatement, invites};
 use crate::clock;
@@ -42,7 +42,7 @@ pub(super) fn append(work: &mut Work<'_>, new: &NewStatements) -> Result<(), Sto
         .execute(params![no, device.as_bytes(), counted])?;
     }
     // A member that left no longer has to acknowledge.
-    remove_acknowledged(work, no, AT_ONCE)?;
+    remove_acknowledged(work, no, &mut Budget::of_one_transaction())?;
     Ok(())
 }
 

@@ -7,17 +7,20 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 use zerok_protocol::roster::Append;
 use zerok_protocol::{DeviceId, GroupId};
 
 use super::readers::Readers;
+use super::state::State;
 use super::writer::{self, Writer};
 use super::{
     Answer, GroupRecord, MemberRecord, NewBlob, NewStatements, Page, PageLimit, PushDone, Quotas, Sink,
-    Storage, StoreError, Totals, blobs, retention, roster, schema,
+    Storage, StoreError, Totals, blobs, retention, roster, schema, vacuum, wal,
 };
+use crate::config::Percent;
+use crate::free_disk::FreeDisk;
 use crate::metrics::Metrics;
 
 /// Acknowledgements that are not in the database yet. They cost no commit: a crash forgets a moment of them, and the
@@ -45,12 +48,28 @@ pub(crate) struct Sqlite {
     writer: Writer,
     readers: Readers,
     acks: PendingAcks,
+    state: State,
+    free_disk: Arc<FreeDisk>,
+    metrics: Arc<Metrics>,
 }
+
+/// What is configured of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) quotas: Quotas,
+    /// How much of the file system is left free.
+    pub(crate) reserve: Percent,
+    /// Free room is given back to the file system.
+    pub(crate) vacuum: bool,
+}
+
+/// How long a lock is waited for.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 impl Sqlite {
     pub(crate) fn open(
         path: &Path,
-        quotas: Quotas,
+        options: Options,
         metrics: Arc<Metrics>,
         sink: Sink,
     ) -> Result<Self, OpenError> {
@@ -59,16 +78,32 @@ impl Sqlite {
         private.map_err(OpenError::File)?;
         let mut connection = connect(path)?;
         schema::migrations().to_latest(&mut connection)?;
-        let acks = PendingAcks::default();
-        let writer = writer::start(connection, quotas, metrics, acks.clone(), sink)?;
-        Ok(Self { writer, readers: Readers::new(path.to_owned()), acks })
+        if options.vacuum {
+            vacuum::convert(&connection)?;
+        }
+        let (acks, state) = (PendingAcks::default(), State::default());
+        let free_disk = Arc::new(FreeDisk::new(path, options.reserve));
+        let quotas = options.quotas;
+        let writer = writer::start(
+            connection,
+            quotas,
+            free_disk.clone(),
+            metrics.clone(),
+            acks.clone(),
+            state.clone(),
+            sink,
+        )?;
+        let readers = Readers::new(path.to_owned(), state.clone());
+        Ok(Self { writer, readers, acks, state, free_disk, metrics })
     }
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY)?;
+    vacuum::prepare(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    wal::configure(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -81,7 +116,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 impl From<rusqlite::Error> for StoreError {
     fn from(e: rusqlite::Error) -> Self {
         match e.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => StoreError::DiskFull,
+            Some(ErrorCode::DiskFull) => StoreError::DiskFull,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged,
             _ => StoreError::Database(e.to_string().into()),
         }
     }
@@ -115,7 +151,22 @@ impl Storage for Sqlite {
     }
 
     fn page(&self, group: GroupId, device: DeviceId, after: u64, limit: PageLimit) -> Answer<Page> {
-        self.readers.run(move |c| blobs::page(c, &group, &device, after, limit))
+        let read = self.readers.run(move |c| blobs::page(c, &group, &device, after, limit));
+        let (writer, metrics) = (self.writer.clone(), self.metrics.clone());
+        Box::pin(async move {
+            let (page, damaged) = read.await?;
+            if !damaged.is_empty() {
+                match writer.run(move |work| retention::remove_damaged(work, &damaged)).await {
+                    Ok(0) => {}
+                    Ok(blobs) => {
+                        metrics.damaged("blob", blobs);
+                        tracing::warn!(blobs, "damaged blobs are dropped; devices have them");
+                    }
+                    Err(e) => tracing::warn!(error = %e, "damaged blobs cannot be dropped"),
+                }
+            }
+            Ok(page)
+        })
     }
 
     fn acknowledge(&self, group: GroupId, device: DeviceId, cursor: u64) {
@@ -131,17 +182,46 @@ impl Storage for Sqlite {
         Box::pin(async move {
             let mut total = 0;
             loop {
-                let gone = writer.run(retention::expire).await?;
+                let (gone, all) = writer.run(retention::expire).await?;
                 total += gone;
-                if gone < retention::AT_ONCE {
+                if all {
                     return Ok(total);
                 }
             }
         })
     }
 
+    fn give_back(&self) -> Answer<u64> {
+        let writer = self.writer.clone();
+        Box::pin(async move {
+            let mut total = 0;
+            loop {
+                let given = writer.run(vacuum::slice).await?;
+                if given == 0 {
+                    // Only with the next checkpoint the file becomes shorter.
+                    writer.checkpoint().await?;
+                    return Ok(total);
+                }
+                total += given;
+            }
+        })
+    }
+
     fn probe(&self) -> Answer<()> {
-        self.readers.run(|c| Ok(c.query_row("SELECT count(*) FROM groups WHERE no = 0", [], |_| Ok(()))?))
+        if self.state.is_damaged() {
+            return Box::pin(async { Err(StoreError::Damaged) });
+        }
+        let read = "SELECT count(*) FROM groups WHERE no = 0";
+        let reads = self.readers.run(move |c| Ok(c.query_row(read, [], |_| Ok(()))?));
+        let writes = self.writer.probe();
+        Box::pin(async move {
+            reads.await?;
+            writes.await
+        })
+    }
+
+    fn disk_short(&self) -> bool {
+        self.free_disk.is_short()
     }
 
     fn totals(&self) -> Totals {

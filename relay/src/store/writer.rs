@@ -1,42 +1,55 @@
 //! The one thread that writes. What waits is committed as a group; each job has its own savepoint, so that one that
 //! fails does not undo its neighbours; nobody is answered before the commit.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+mod group;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
+use self::group::{Thread, savepoint};
 use super::books::Books;
 use super::sqlite::PendingAcks;
-use super::{Answer, NewBlob, PushDone, Pushed, Quotas, Sink, StoreError, Stored, Totals, blobs, retention};
+use super::state::State;
+use super::wal::Wal;
+use super::{Answer, NewBlob, PushDone, Quotas, Sink, StoreError, Totals, retention};
 use crate::clock;
+use crate::free_disk::FreeDisk;
 use crate::metrics::Metrics;
 
-/// Jobs in one transaction at most, and bytes of blobs in it.
-const MAX_JOBS: usize = 512;
-const MAX_BYTES: usize = 8 << 20;
 /// How long an acknowledgement may wait for its commit: long enough that they never compete with pushes.
 const ACK_DELAY: Duration = Duration::from_millis(250);
+/// How long it waits when it could not be stored.
+const ACK_RETRY: Duration = Duration::from_secs(5);
 
 /// What a job works with.
 pub(super) struct Work<'a> {
     pub(super) connection: &'a Transaction<'a>,
     pub(super) books: &'a mut Books,
     pub(super) quotas: Quotas,
+    /// Less of the disk is free than there should be: nothing new is stored.
+    pub(super) disk_short: bool,
     pub(super) acks: &'a PendingAcks,
     /// No cursor below this one is assigned: the wall clock at the start, in microseconds, so that a restored database
     /// never repeats one.
     pub(super) cursor_floor: u64,
+    /// Why SQLite gave up the whole transaction, if it did.
+    lost: Option<StoreError>,
 }
 
+/// What is to be said once it is known whether the transaction was committed.
 type Answered = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-type Job = Box<dyn FnOnce(&mut Work<'_>) -> (bool, Answered) + Send>;
+/// What is to be done in a transaction, or the reason why there is none.
+type Job = Box<dyn FnOnce(Result<&mut Work<'_>, StoreError>) -> Answered + Send>;
 
 enum Command {
     Push(NewBlob, PushDone),
     Run(Job),
+    /// After the transaction, for the log to begin anew.
+    Checkpoint(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 
@@ -47,6 +60,7 @@ pub(super) struct Writer(Arc<Shared>);
 struct Shared {
     // Unbounded, because a push must not wait here: sessions bound what they have under way by bytes.
     commands: mpsc::UnboundedSender<Command>,
+    acks: PendingAcks,
     ack_task: AtomicBool,
     totals: Arc<SharedTotals>,
 }
@@ -59,172 +73,28 @@ struct SharedTotals {
 }
 
 pub(super) fn start(
-    mut connection: Connection,
+    connection: Connection,
     quotas: Quotas,
+    free_disk: Arc<FreeDisk>,
     metrics: Arc<Metrics>,
     acks: PendingAcks,
+    state: State,
     sink: Sink,
 ) -> Result<Writer, super::OpenError> {
-    let mut books = Books::open(&connection).map_err(|_| rusqlite::Error::InvalidQuery)?;
-    let (commands, mut inbox) = mpsc::unbounded_channel();
+    let books = Books::open(&connection).map_err(|_| rusqlite::Error::InvalidQuery)?;
+    let (commands, inbox) = mpsc::unbounded_channel();
     let totals = Arc::new(SharedTotals::default());
     totals.set(books.totals);
-    let shared = Shared { commands, ack_task: AtomicBool::new(false), totals: totals.clone() };
+    let shared =
+        Shared { commands, acks: acks.clone(), ack_task: AtomicBool::new(false), totals: totals.clone() };
+    let wal = Wal::of(&connection);
     let cursor_floor = clock::unix_micros();
-    std::thread::Builder::new().name("relay-db".into()).spawn(move || {
-        while let Some(first) = inbox.blocking_recv() {
-            let group = gather(first, &mut inbox);
-            let started = Instant::now();
-            let (answers, closing) =
-                run_group(&mut connection, &mut books, quotas, &acks, cursor_floor, group, &sink);
-            totals.set(books.totals);
-            metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
-            for answer in answers {
-                answer();
-            }
-            if let Some(done) = closing {
-                close(connection);
-                let _ = done.send(());
-                return;
-            }
-        }
-    })?;
+    let thread =
+        Thread { connection, books, quotas, free_disk, full: false, acks, cursor_floor, state, wal, sink };
+    std::thread::Builder::new()
+        .name("relay-db".into())
+        .spawn(move || thread.run(inbox, &totals, &metrics))?;
     Ok(Writer(Arc::new(shared)))
-}
-
-fn close(connection: Connection) {
-    if let Err(e) = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);") {
-        tracing::warn!(error = %e, "final checkpoint failed; the next start repeats it");
-    }
-    drop(connection);
-}
-
-fn gather(first: Command, inbox: &mut mpsc::UnboundedReceiver<Command>) -> Vec<Command> {
-    let mut bytes = weight(&first);
-    let mut group = vec![first];
-    while group.len() < MAX_JOBS && bytes < MAX_BYTES && !matches!(group.last(), Some(Command::Close(_))) {
-        let Ok(next) = inbox.try_recv() else { break };
-        bytes += weight(&next);
-        group.push(next);
-    }
-    group
-}
-
-fn weight(command: &Command) -> usize {
-    match command {
-        Command::Push(blob, _) => blob.payload.len(),
-        _ => 0,
-    }
-}
-
-type Answers = Vec<Box<dyn FnOnce() + Send>>;
-
-fn run_group(
-    connection: &mut Connection,
-    books: &mut Books,
-    quotas: Quotas,
-    acks: &PendingAcks,
-    cursor_floor: u64,
-    group: Vec<Command>,
-    sink: &Sink,
-) -> (Answers, Option<oneshot::Sender<()>>) {
-    let mut stored = Vec::new();
-    let mut pushes: Vec<(PushDone, Result<Pushed, StoreError>)> = Vec::new();
-    let mut jobs: Vec<Answered> = Vec::new();
-    let mut closing = None;
-    let outcome = (|| -> Result<(), StoreError> {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut work = Work { connection: &transaction, books: &mut *books, quotas, acks, cursor_floor };
-        for command in group {
-            match command {
-                Command::Push(blob, done) => {
-                    let result = push(&mut work, &blob);
-                    if let Ok((pushed, true)) = result {
-                        stored.push(Stored::new(blob, pushed));
-                    }
-                    pushes.push((done, result.map(|(pushed, _)| pushed)));
-                }
-                Command::Run(job) => jobs.push(run_job(&mut work, job)),
-                Command::Close(done) => {
-                    let flushed = savepoint(&mut work, retention::flush_acks);
-                    jobs.push(Box::new(move |_| {
-                        if let Err(e) = flushed {
-                            tracing::warn!(error = %e, "acknowledgements not stored at the end");
-                        }
-                    }));
-                    closing = Some(done);
-                }
-            }
-        }
-        work.books.write(&transaction)?;
-        Ok(transaction.commit()?)
-    })();
-    let mut answers: Answers = Vec::with_capacity(pushes.len() + jobs.len());
-    match &outcome {
-        Ok(()) if !stored.is_empty() => sink(stored),
-        Ok(()) => {}
-        Err(e) => {
-            tracing::error!(error = %e, "a transaction was lost; nothing of it was acknowledged");
-            if let Err(e) = books.recount(connection) {
-                tracing::error!(error = %e, "cannot count what is stored");
-            }
-        }
-    }
-    for (done, result) in pushes {
-        let outcome = outcome.clone();
-        answers.push(Box::new(move || done(outcome.and(result))));
-    }
-    for job in jobs {
-        let outcome = outcome.clone();
-        answers.push(Box::new(move || job(outcome)));
-    }
-    (answers, closing)
-}
-
-/// A push that finds no room is tried again when what may go has gone.
-fn push(work: &mut Work<'_>, blob: &NewBlob) -> Result<(Pushed, bool), StoreError> {
-    match savepoint(work, |work| blobs::push(work, blob)) {
-        Err(StoreError::Quota) => {
-            work.books.write(work.connection)?;
-            let size = u64::try_from(blob.payload.len()).unwrap_or(u64::MAX);
-            let room = savepoint(work, |work| retention::make_room(work, &blob.group, size));
-            work.books.forget();
-            room?;
-            savepoint(work, |work| blobs::push(work, blob))
-        }
-        other => other,
-    }
-}
-
-/// Runs a job that works on the rows directly: what the books hold is written before, and read again after.
-fn run_job(work: &mut Work<'_>, job: Job) -> Answered {
-    let (changed, answered) = job(work);
-    if changed {
-        work.books.forget();
-    }
-    answered
-}
-
-/// Runs `f` so that its failure undoes only its own changes.
-fn savepoint<T>(
-    work: &mut Work<'_>,
-    f: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let c = work.connection;
-    let totals = work.books.totals;
-    c.prepare_cached("SAVEPOINT job")?.execute([])?;
-    match f(work) {
-        Ok(value) => {
-            c.prepare_cached("RELEASE job")?.execute([])?;
-            Ok(value)
-        }
-        Err(e) => {
-            c.prepare_cached("ROLLBACK TO job")?.execute([])?;
-            c.prepare_cached("RELEASE job")?.execute([])?;
-            work.books.totals = totals;
-            Err(e)
-        }
-    }
 }
 
 impl Writer {
@@ -246,13 +116,34 @@ impl Writer {
     ) -> Answer<T> {
         let (sender, answer) = oneshot::channel();
         self.send(Command::Run(Box::new(move |work| {
-            let result = work.books.write(work.connection).and_then(|()| savepoint(work, f));
-            let answered: Answered = Box::new(move |committed| {
-                let _ = sender.send(committed.and(result));
+            // It works on the rows directly: what the books hold is written before, and read again after.
+            let result = work.and_then(|work| {
+                let result = work.books.write(work.connection).and_then(|()| savepoint(work, f));
+                work.books.forget();
+                result
             });
-            (true, answered)
+            Box::new(move |committed| {
+                let _ = sender.send(committed.and(result));
+            })
         })));
         Box::pin(async move { answer.await.unwrap_or(Err(StoreError::Closed)) })
+    }
+
+    /// Answers when the next transaction was committed, which has nothing to write for this. A full disk is no failure.
+    pub(super) fn probe(&self) -> Answer<()> {
+        let (sender, answer) = oneshot::channel();
+        self.send(Command::Run(Box::new(move |work| {
+            let begun = work.map(|_| ());
+            Box::new(move |committed| {
+                let _ = sender.send(committed.and(begun));
+            })
+        })));
+        Box::pin(async move {
+            match answer.await.unwrap_or(Err(StoreError::Closed)) {
+                Err(StoreError::DiskFull) => Ok(()),
+                answer => answer,
+            }
+        })
     }
 
     /// Sees to it that pending acknowledgements are written soon.
@@ -261,12 +152,46 @@ impl Writer {
             return;
         }
         let writer = self.clone();
-        // Ends by itself within moments; the writer's close flushes what it would have flushed.
+        // Ends by itself within moments, unless nothing can be stored; the writer's close flushes what it would have.
         tokio::spawn(async move {
-            tokio::time::sleep(ACK_DELAY).await;
-            writer.0.ack_task.store(false, Ordering::Release);
-            while let Ok(true) = writer.run(retention::flush_acks).await {}
+            let mut wait = ACK_DELAY;
+            loop {
+                tokio::time::sleep(wait).await;
+                writer.0.ack_task.store(false, Ordering::Release);
+                match writer.flush_acks().await {
+                    Ok(()) | Err(StoreError::Closed) => return,
+                    Err(e) => tracing::debug!(error = %e, "acknowledgements wait"),
+                }
+                // Somebody else may have begun to.
+                if writer.0.ack_task.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+                wait = ACK_RETRY;
+            }
         });
+    }
+
+    /// Writes pending acknowledgements, and forgets those that were committed.
+    async fn flush_acks(&self) -> Result<(), StoreError> {
+        loop {
+            let flushed = self.run(retention::flush_acks).await?;
+            if flushed.all {
+                let mut pending = self.0.acks.lock().unwrap_or_else(PoisonError::into_inner);
+                for (key, cursor) in flushed.acks {
+                    if pending.get(&key) == Some(&cursor) {
+                        pending.remove(&key);
+                    }
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// Copies the log into the database and empties it, if no reader is in the way.
+    pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
+        let (done, answer) = oneshot::channel();
+        self.send(Command::Checkpoint(done));
+        answer.await.map_err(|_| StoreError::Closed)
     }
 
     pub(super) fn totals(&self) -> Totals {
