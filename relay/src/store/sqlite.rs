@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use zerok_protocol::roster::Append;
 use zerok_protocol::{DeviceId, GroupId};
 
@@ -54,9 +54,10 @@ pub(crate) struct Sqlite {
 }
 
 /// What is configured of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub(crate) quotas: Quotas,
+    /// May change while it runs.
+    pub(crate) quotas: watch::Receiver<Quotas>,
     /// How much of the file system is left free.
     pub(crate) reserve: Percent,
     /// Free room is given back to the file system.
@@ -238,3 +239,6 @@ impl Storage for Sqlite {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

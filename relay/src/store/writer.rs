@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::group::{Thread, savepoint};
 use super::books::Books;
@@ -74,7 +74,7 @@ struct SharedTotals {
 
 pub(super) fn start(
     connection: Connection,
-    quotas: Quotas,
+    quotas: watch::Receiver<Quotas>,
     free_disk: Arc<FreeDisk>,
     metrics: Arc<Metrics>,
     acks: PendingAcks,
@@ -172,7 +172,7 @@ impl Writer {
     }
 
     /// Writes pending acknowledgements, and forgets those that were committed.
-    async fn flush_acks(&self) -> Result<(), StoreError> {
+    pub(super) async fn flush_acks(&self) -> Result<(), StoreError> {
         loop {
             let flushed = self.run(retention::flush_acks).await?;
             if flushed.all {
