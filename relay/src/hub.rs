@@ -1,6 +1,7 @@
 //! The groups that are in use, in memory: rosters, sessions, and the newest blobs on their way out.
 
 mod group;
+mod presence;
 mod tail;
 
 use std::collections::HashMap;
@@ -24,6 +25,8 @@ pub(crate) struct Hub {
     /// One group is loaded or made at a time, so that there is never a second copy of one.
     loading: tokio::sync::Mutex<()>,
     tail_bytes: Arc<AtomicUsize>,
+    /// Groups in which somebody came or went.
+    pub(crate) presence: Arc<presence::Changed>,
 }
 
 impl Hub {
@@ -47,7 +50,9 @@ impl Hub {
         let Some(record) = storage.group(id).await? else { return Ok(None) };
         let known =
             Known::open(&record.statements).map_err(|e| StoreError::Database(e.to_string().into()))?;
-        Ok(Some(self.insert(id, Group::new(record.log_id, known, self.tail_bytes.clone()))))
+        Ok(Some(
+            self.insert(id, Group::new(record.log_id, known, self.tail_bytes.clone(), self.presence.clone())),
+        ))
     }
 
     /// Makes a group by `store`, which stores its first statements, unless there is one already.
@@ -61,7 +66,7 @@ impl Hub {
         let _loading = self.loading.lock().await;
         store.await?;
         let record = storage.group(id).await?.ok_or(StoreError::UnknownGroup)?;
-        Ok(self.insert(id, Group::new(record.log_id, known, self.tail_bytes.clone())))
+        Ok(self.insert(id, Group::new(record.log_id, known, self.tail_bytes.clone(), self.presence.clone())))
     }
 
     fn insert(&self, id: GroupId, group: Group) -> Arc<Group> {

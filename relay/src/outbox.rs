@@ -110,6 +110,13 @@ impl Outbox {
         }
     }
 
+    /// The same with a frame that was made before.
+    pub(crate) fn offer_frame(&self, frame: &Bytes) {
+        if self.queue().bytes < ROOM {
+            self.send_frame(frame.clone());
+        }
+    }
+
     /// Adds a last message and ends the stream after it.
     pub(crate) fn end_with(&self, message: &Message) {
         self.send(message);

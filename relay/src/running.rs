@@ -101,6 +101,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let presence = relay.hub.presence.clone();
     let stop = relay.stop.clone();
     relay.tasks.spawn(async move { presence.tell(stop).await });
+    let presence = relay.hub.presence.clone();
+    let stop = relay.stop.clone();
+    relay.tasks.spawn(async move { presence.tell(stop).await });
     relay.tasks.spawn(accept::run(relay.clone(), endpoint.clone()));
     relay.tasks.spawn(cleanup::run(relay.clone()));
     relay.tasks.spawn(cleanup::keep_reserve(relay.clone()));

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use zerok_protocol::roster::{Append, Signed};
 use zerok_protocol::{DeviceId, Head, LogId, Message, Presence, RosterNews, Signal};
 
+use super::presence::Changed;
 use super::tail::{Step, Tail};
 use crate::known::Known;
 use crate::outbox::Outbox;
@@ -25,11 +27,16 @@ pub(crate) struct Group {
     tail: Mutex<Tail>,
     newest: watch::Sender<u64>,
     next_session: AtomicU64,
+    presence: Arc<Changed>,
 }
 
 struct Members {
     known: Arc<Known>,
     sessions: BTreeMap<u64, Session>,
+    /// Who was online when the members were last told.
+    told: BTreeSet<DeviceId>,
+    /// They are about to be told.
+    telling: bool,
 }
 
 struct Session {
@@ -40,14 +47,26 @@ struct Session {
 }
 
 impl Group {
-    pub(super) fn new(log_id: LogId, known: Known, tail_bytes: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(
+        log_id: LogId,
+        known: Known,
+        tail_bytes: Arc<AtomicUsize>,
+        presence: Arc<Changed>,
+    ) -> Self {
+        let members = Members {
+            known: Arc::new(known),
+            sessions: BTreeMap::new(),
+            told: BTreeSet::new(),
+            telling: false,
+        };
         Self {
             log_id,
             appending: tokio::sync::Mutex::new(()),
-            members: Mutex::new(Members { known: Arc::new(known), sessions: BTreeMap::new() }),
+            members: Mutex::new(members),
             tail: Mutex::new(Tail::new(tail_bytes)),
             newest: watch::Sender::new(0),
             next_session: AtomicU64::new(0),
+            presence,
         }
     }
 
@@ -138,18 +157,35 @@ impl Group {
 }
 
 impl Members {
-    /// Tells every session who is online.
-    fn announce_presence(&self) {
-        let online: BTreeSet<DeviceId> =
-            self.sessions.values().filter(|s| s.welcomed).map(|s| s.device).collect();
-        let message = Message::from(Presence { online: online.into_iter().collect() });
-        for session in self.sessions.values().filter(|s| s.welcomed) {
-            session.outbox.offer(&message);
-        }
+    fn online(&self) -> BTreeSet<DeviceId> {
+        self.sessions.values().filter(|s| s.welcomed).map(|s| s.device).collect()
     }
 
-    fn online(&self, device: &DeviceId) -> bool {
-        self.sessions.values().any(|s| s.welcomed && s.device == *device)
+    /// Will the members be told who is online? `news`: says that they have to be, from now on.
+    fn telling(&mut self, online: &BTreeSet<DeviceId>, news: impl FnOnce()) -> bool {
+        if !self.telling && self.told != *online {
+            self.telling = true;
+            news();
+        }
+        self.telling
+    }
+}
+
+fn presence(online: &BTreeSet<DeviceId>) -> Message {
+    Presence { online: online.iter().copied().collect() }.into()
+}
+
+impl Group {
+    /// Tells every session who is online.
+    pub(super) fn tell_presence(&self) {
+        let mut members = self.members();
+        members.telling = false;
+        let online = members.online();
+        let frame = Bytes::from(presence(&online).to_frame());
+        for session in members.sessions.values().filter(|s| s.welcomed) {
+            session.outbox.offer_frame(&frame);
+        }
+        members.told = online;
     }
 }
 
@@ -176,18 +212,22 @@ impl Registration {
         let Some(session) = members.sessions.get_mut(&self.session) else { return };
         session.outbox.send(&message);
         session.welcomed = true;
-        members.announce_presence();
+        let outbox = session.outbox.clone();
+        let online = members.online();
+        if !members.telling(&online, || self.group.presence.add(Arc::downgrade(&self.group))) {
+            // A second session changes nothing for the others.
+            outbox.offer(&presence(&online));
+        }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut members = self.group.members();
-        let Some(session) = members.sessions.remove(&self.session) else { return };
+        members.sessions.remove(&self.session);
         let nobody_left = members.sessions.is_empty();
-        if !members.online(&session.device) {
-            members.announce_presence();
-        }
+        let online = members.online();
+        members.telling(&online, || self.group.presence.add(Arc::downgrade(&self.group)));
         drop(members);
         if nobody_left {
             self.group.tail().clear();
