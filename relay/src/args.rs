@@ -86,6 +86,13 @@ impl Args {
         config.check()?;
         Ok((config, unknown))
     }
+
+    /// Says which variables mean nothing.
+    pub(crate) fn warn_of(&self, unknown: &[String]) {
+        for name in unknown {
+            tracing::warn!("environment variable {name} is not one of mine");
+        }
+    }
 }
 
 #[cfg(test)]

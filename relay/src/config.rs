@@ -1,6 +1,7 @@
 //! What an operator can set. Absent keys take the values of `Default`, where each has its reason; an unknown key is
 //! refused with its name and line.
 
+mod changes;
 mod check;
 mod empty_is_none;
 mod environment;

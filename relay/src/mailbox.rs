@@ -4,6 +4,7 @@
 mod stream;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ pub(crate) enum MailboxError {
 
 pub(crate) struct Mailboxes {
     open: Mutex<HashMap<MailboxId, Arc<Mailbox>>>,
-    max: usize,
+    max: AtomicU64,
 }
 
 pub(crate) struct Mailbox {
@@ -90,7 +91,12 @@ impl Waiting {
 
 impl Mailboxes {
     pub(crate) fn new(max: u64) -> Self {
-        Self { open: Mutex::default(), max: usize::try_from(max).unwrap_or(usize::MAX) }
+        Self { open: Mutex::default(), max: AtomicU64::new(max) }
+    }
+
+    /// Another limit from now on; those that are open stay.
+    pub(crate) fn set_max(&self, max: u64) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<MailboxId, Arc<Mailbox>>> {
@@ -113,7 +119,8 @@ impl Mailboxes {
             return if usable { Ok(()) } else { Err(MailboxError::Gone) };
         }
         let open = all.values().filter(|m| m.opener == opener && !m.waiting().closed).count();
-        if all.len() >= self.max || open >= PER_DEVICE {
+        let max = usize::try_from(self.max.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        if all.len() >= max || open >= PER_DEVICE {
             return Err(MailboxError::TooMany);
         }
         let mailbox = Mailbox {

@@ -75,6 +75,11 @@ impl Relay {
         self.settings.subscribe()
     }
 
+    /// Other settings from now on.
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        self.settings.send_replace(Arc::new(settings));
+    }
+
     /// Takes no more connections for the moment.
     pub(crate) fn is_full(&self) -> bool {
         let connections = u64::try_from(self.metrics.connections.get()).unwrap_or(0);

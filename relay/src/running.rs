@@ -1,10 +1,13 @@
 //! Starting and stopping, in the order that loses nothing.
 
+mod reload;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::{Endpoint, TransportAddr};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{timeout, timeout_at};
 use zerok_protocol::{DeviceId, RelayAddr};
@@ -60,7 +63,8 @@ pub struct Running {
     endpoint: Endpoint,
     address: RelayAddr,
     http: Option<(SocketAddr, AbortHandle)>,
-    grace: Duration,
+    quotas: watch::Sender<Quotas>,
+    started_with: Config,
 }
 
 /// Starts a relay.
@@ -78,17 +82,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let key = key::load_or_create(&config.key_path())?;
     let metrics = Arc::new(Metrics::new());
     let hub = Arc::new(Hub::default());
-    let quotas = Quotas {
-        group_bytes: config.storage.max_group_storage,
-        total_bytes: config.storage.max_total_storage,
-        groups: config.storage.max_groups,
-    };
+    let (quotas, quotas_now) = watch::channel(quotas(&config));
     let sink = hub.clone();
     let publish = Box::new(move |stored| sink.publish(stored));
     let reserve = config.storage.reserve_free_disk;
-    let options = Options { quotas, reserve, vacuum: config.cleanup.vacuum };
+    let options = Options { quotas: quotas_now, reserve, vacuum: config.cleanup.vacuum };
     let storage = Sqlite::open(&config.database_path(), options, metrics.clone(), publish)?;
-    let sizes = Sizes { group: config.content.max_per_group, total: config.content.max_total };
+    let sizes = sizes(&config);
     let dir = config.chunks_dir();
     let counted = metrics.clone();
     let chunks = tokio::task::spawn_blocking(move || Chunks::open(&dir, sizes, reserve, counted));
@@ -101,16 +101,24 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let presence = relay.hub.presence.clone();
     let stop = relay.stop.clone();
     relay.tasks.spawn(async move { presence.tell(stop).await });
-    let presence = relay.hub.presence.clone();
-    let stop = relay.stop.clone();
-    relay.tasks.spawn(async move { presence.tell(stop).await });
     relay.tasks.spawn(accept::run(relay.clone(), endpoint.clone()));
     relay.tasks.spawn(cleanup::run(relay.clone()));
     relay.tasks.spawn(cleanup::keep_reserve(relay.clone()));
     relay.tasks.spawn(sweep(relay.clone()));
-    let grace = Duration::from_secs(config.server.shutdown_grace_secs);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
-    Ok(Running { relay, endpoint, address, http, grace })
+    Ok(Running { relay, endpoint, address, http, quotas, started_with: config })
+}
+
+fn quotas(config: &Config) -> Quotas {
+    Quotas {
+        group_bytes: config.storage.max_group_storage,
+        total_bytes: config.storage.max_total_storage,
+        groups: config.storage.max_groups,
+    }
+}
+
+fn sizes(config: &Config) -> Sizes {
+    Sizes { group: config.content.max_per_group, total: config.content.max_total }
 }
 
 /// Starts `/health` and `/metrics`. The default address is a convenience: if something else has it, the relay runs
@@ -176,7 +184,7 @@ impl Running {
 
     /// Stops: no new connections, every session is told, what is being committed is finished, all within the grace time.
     pub async fn stop(self) {
-        let deadline = tokio::time::Instant::now() + self.grace;
+        let deadline = tokio::time::Instant::now() + self.relay.settings().shutdown_grace;
         self.relay.stop.cancel();
         self.relay.tasks.close();
         if timeout_at(deadline, self.relay.tasks.wait()).await.is_err() {

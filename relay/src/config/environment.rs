@@ -26,7 +26,7 @@ pub(super) fn apply_environment(
     for (name, text) in variables {
         let Some(key) = name.strip_prefix(PREFIX) else { continue };
         let key = key.to_ascii_lowercase();
-        let mut table = to_table(config);
+        let mut table = config.to_table();
         // A key that is absent unless set, so that it has no place in the table.
         if key == "server_admission" {
             if let Some(Value::Table(server)) = table.get_mut("server") {
@@ -55,8 +55,11 @@ pub(super) fn apply_environment(
     Ok(unknown)
 }
 
-fn to_table(config: &Config) -> Table {
-    Table::try_from(config).expect("a configuration is plain data with text keys")
+impl Config {
+    /// As it would stand in the file.
+    pub(super) fn to_table(&self) -> Table {
+        Table::try_from(self).expect("a configuration is plain data with text keys")
+    }
 }
 
 /// The text as the type that the key has.

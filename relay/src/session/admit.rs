@@ -122,6 +122,8 @@ async fn hello_again(
     brought: bool,
     outbox: &Arc<Outbox>,
 ) -> Result<Admission, Refusal> {
+    // It reads the database, as other requests do.
+    conn.message()?;
     let relay = &conn.relay;
     let group = admission::judge(relay, conn.device, hello, brought).await?;
     let place = match group.register(conn.device, outbox.clone()) {

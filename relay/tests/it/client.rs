@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iroh::endpoint::{
-    Connection, PortmapperConfig, QuicTransportConfig, RecvStream, SendStream, VarInt, presets,
+    ConnectError, Connection, PortmapperConfig, QuicTransportConfig, RecvStream, SendStream, VarInt, presets,
 };
 use iroh::{Endpoint, EndpointAddr, EndpointId, NetReportConfig, RelayMode, SecretKey};
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{SupportedKxGroup, aws_lc_rs};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use zerok_protocol::*;
@@ -55,34 +55,76 @@ pub(crate) struct Client {
     pub(crate) conn: Connection,
 }
 
+/// An endpoint that speaks as the device, on loopback.
+pub(crate) async fn endpoint(
+    device: &Device,
+    exchanges: Vec<&'static dyn SupportedKxGroup>,
+    transport: QuicTransportConfig,
+) -> Endpoint {
+    endpoint_at("127.0.0.1:0", device, exchanges, transport).await
+}
+
+async fn endpoint_at(
+    from: &str,
+    device: &Device,
+    exchanges: Vec<&'static dyn SupportedKxGroup>,
+    transport: QuicTransportConfig,
+) -> Endpoint {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups = exchanges;
+    Endpoint::builder(presets::Empty)
+        .crypto_provider(Arc::new(provider))
+        .secret_key(SecretKey::from_bytes(&device.secret()))
+        .relay_mode(RelayMode::Disabled)
+        .clear_address_lookup()
+        .portmapper_config(PortmapperConfig::Disabled)
+        .net_report_config(NetReportConfig::minimal())
+        .transport_config(transport)
+        .clear_ip_transports()
+        .bind_addr(from)
+        .unwrap()
+        .bind()
+        .await
+        .unwrap()
+}
+
+/// An endpoint set up as a device's is.
+pub(crate) async fn honest(from: &str, device: &Device) -> Endpoint {
+    let transport = QuicTransportConfig::builder()
+        .max_idle_timeout(Some(VarInt::from_u32(10_000).into()))
+        .keep_alive_interval(Duration::from_secs(3))
+        .build();
+    endpoint_at(from, device, vec![aws_lc_rs::kx_group::X25519MLKEM768], transport).await
+}
+
+/// Where iroh finds the relay.
+pub(crate) fn endpoint_addr(relay: &RelayAddr) -> EndpointAddr {
+    let mut addr = EndpointAddr::new(EndpointId::from_bytes(relay.id.as_bytes()).unwrap());
+    for direct in &relay.addrs {
+        addr = addr.with_ip_addr(*direct);
+    }
+    addr
+}
+
 impl Client {
     pub(crate) async fn connect(relay: &RelayAddr, device: &Device) -> Self {
-        let mut provider = aws_lc_rs::default_provider();
-        provider.kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768];
-        let transport = QuicTransportConfig::builder()
-            .max_idle_timeout(Some(VarInt::from_u32(10_000).into()))
-            .keep_alive_interval(Duration::from_secs(3))
-            .build();
-        let endpoint = Endpoint::builder(presets::Empty)
-            .crypto_provider(Arc::new(provider))
-            .secret_key(SecretKey::from_bytes(&device.secret()))
-            .relay_mode(RelayMode::Disabled)
-            .clear_address_lookup()
-            .portmapper_config(PortmapperConfig::Disabled)
-            .net_report_config(NetReportConfig::minimal())
-            .transport_config(transport)
-            .clear_ip_transports()
-            .bind_addr("127.0.0.1:0")
-            .unwrap()
-            .bind()
-            .await
-            .unwrap();
-        let id = EndpointId::from_bytes(relay.id.as_bytes()).unwrap();
-        let mut addr = EndpointAddr::new(id);
-        for direct in &relay.addrs {
-            addr = addr.with_ip_addr(*direct);
-        }
-        let conn = timeout(PATIENCE, endpoint.connect(addr, ALPN)).await.unwrap().unwrap();
+        Self::over(honest("127.0.0.1:0", device).await, relay).await
+    }
+
+    /// From an address of this machine; an error if the relay refuses.
+    pub(crate) async fn try_connect(
+        relay: &RelayAddr,
+        device: &Device,
+        from: &str,
+    ) -> Result<Self, ConnectError> {
+        let endpoint = honest(from, device).await;
+        let conn = timeout(PATIENCE, endpoint.connect(endpoint_addr(relay), ALPN)).await.unwrap()?;
+        Ok(Self { _endpoint: endpoint, conn })
+    }
+
+    /// As this endpoint.
+    pub(crate) async fn over(endpoint: Endpoint, relay: &RelayAddr) -> Self {
+        let conn = timeout(PATIENCE, endpoint.connect(endpoint_addr(relay), ALPN)).await.unwrap().unwrap();
         Self { _endpoint: endpoint, conn }
     }
 

@@ -10,9 +10,9 @@ use crate::devices::{Chain, Device};
 fn the_example_file_is_the_default() {
     let text = include_str!("../../relay.example.toml");
     assert_eq!(toml::from_str::<Config>(text).unwrap(), Config::default());
-    let open = text.replace("# admission = \"open\"", "admission = \"open\"");
-    let config: Config = toml::from_str(&open).unwrap();
-    assert_eq!(config.server.admission, Some(zerok_relay::Admission::Open));
+    let token = text.replace("# admission = \"token\"", "admission = \"token\"");
+    let config: Config = toml::from_str(&token).unwrap();
+    assert_eq!(config.server.admission, Some(zerok_relay::Admission::Token));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use crate::client::{Client, TestRelay, config, push};
 use crate::devices::{Chain, Device};
 
-async fn request(relay: &TestRelay, line: &str) -> (u16, String) {
+pub(crate) async fn request(relay: &TestRelay, line: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(relay.running.http_addr().unwrap()).await.unwrap();
     let text = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     stream.write_all(text.as_bytes()).await.unwrap();
@@ -16,7 +16,7 @@ async fn request(relay: &TestRelay, line: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-fn value(metrics: &str, name: &str) -> f64 {
+pub(crate) fn value(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find(|l| l.split(' ').next() == Some(name));
     line.unwrap_or_else(|| panic!("{name} is not in {metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
 }

@@ -7,13 +7,19 @@ use crate::devices::{Chain, Device};
 
 /// All blobs that the session's device may see.
 async fn all(stream: &mut Stream) -> Vec<BlobId> {
-    stream.send(Pull { req: 77, after_cursor: 0, limit: None }).await;
-    match stream.next().await {
-        Message::PullResponse(page) => {
-            assert!(!page.has_more);
-            page.blobs.iter().map(|b| b.blob_id).collect()
+    loop {
+        stream.send(Pull { req: 77, after_cursor: 0, limit: None }).await;
+        match stream.next().await {
+            Message::PullResponse(page) => {
+                assert!(!page.has_more);
+                return page.blobs.iter().map(|b| b.blob_id).collect();
+            }
+            // Who asks again and again is told when.
+            Message::Error(Error { code: Code::RateLimited, retry_after_ms: Some(ms), .. }) => {
+                tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
     }
 }
 

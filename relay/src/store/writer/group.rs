@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Answered, Command, SharedTotals, Work};
 use crate::free_disk::FreeDisk;
@@ -23,7 +23,7 @@ const MAX_BYTES: usize = 8 << 20;
 pub(super) struct Thread {
     pub(super) connection: Connection,
     pub(super) books: Books,
-    pub(super) quotas: Quotas,
+    pub(super) quotas: watch::Receiver<Quotas>,
     pub(super) free_disk: Arc<FreeDisk>,
     /// The disk was found full, and that was said.
     pub(super) full: bool,
@@ -114,7 +114,7 @@ impl Thread {
         let mut work = Work {
             connection: &transaction,
             books: &mut self.books,
-            quotas: self.quotas,
+            quotas: *self.quotas.borrow(),
             disk_short,
             acks: &self.acks,
             cursor_floor: self.cursor_floor,
