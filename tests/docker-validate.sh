@@ -286,9 +286,9 @@ runs_as() { docker top "$run-$1" -eo uid,pid,comm | tee /dev/stderr | awk -v uid
 fetch() { curl -sS --max-time 5 "http://$(docker port "$run-relay" "$1" | head -n 1)$2"; }
 # In a variable, not a pipe: grep -q hangs up early, and curl would call that a failure.
 serves() { local text; text=$(fetch "$1" "$2") && printf '%s\n' "$text" && grep -q "$3" <<<"$text"; }
-invite() { docker exec "$run-relay" zerok-relay invite; }
-relay_id() { local line; line=$(invite) && printf '%s\n' "${line%%@*}"; }
-same_id() { [[ ${#1} == 64 ]] && is "$1" "$(relay_id)"; }
+invite() { docker exec "$run-${1:-relay}" zerok-relay invite; }
+relay_id() { local line; line=$(invite "${1:-relay}") && printf '%s\n' "${line%%@*}"; }
+same_id() { [[ ${#1} == 64 ]] && is "$1" "$(relay_id "${2:-relay}")"; }
 ends_in_order() { # NAME: SIGTERM, status 0, under 5 s
     local began=${EPOCHREALTIME/[.,]/} took
     docker stop -t 20 "$run-$1"
@@ -331,7 +331,20 @@ check 'the relay counts it in its metrics' serves 8080 /metrics '^zerok_relay_[a
 
 # ---- its life
 
+backs_up() { docker exec "$run-relay" zerok-relay backup /data/backup && docker cp "$run-relay:/data/backup" "$work/backup" && [[ -s $work/backup ]]; }
+check 'a backup is made while the relay runs' backs_up
+# As contrib/docker/README.md says it, onto a new volume.
+restores() {
+    docker volume create "$run-new"
+    docker create --name "$run-new" "${hard[@]}" -v "$run-new:/data" "$run-relay"
+    tar --owner=10001 --group=10001 -c -C "$work" backup | docker cp - "$run-new:/data"
+    once -v "$run-new:/data" "$run-relay" restore /data/backup
+    docker start "$run-new"
+    becomes_healthy new
+    same_id "$1" new
+}
 before=$(relay_id) || true
+check 'the backup makes the same relay of an empty volume' restores "$before"
 check 'the relay ends in under 5 s with status 0 at SIGTERM, its devices connected' ends_in_order relay
 docker rm "$run-relay" >"$work/said"
 must 'a new container starts on the volume' start_relay
