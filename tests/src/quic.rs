@@ -19,6 +19,8 @@ pub async fn endpoint(key: [u8; 32], alpn: &[u8]) -> Result<Endpoint> {
     let transport = QuicTransportConfig::builder()
         .max_idle_timeout(Some(Duration::from_secs(10).try_into().context("an idle timeout")?))
         .keep_alive_interval(Duration::from_secs(3))
+        .default_path_max_idle_timeout(Duration::from_secs(8))
+        .default_path_keep_alive_interval(Duration::from_secs(3))
         .datagram_receive_buffer_size(None)
         .build();
     Endpoint::builder(presets::Empty)

@@ -43,6 +43,19 @@ pub(super) async fn bulk(bytes: usize) -> Result<(f64, f64)> {
     Ok((rate(bytes, percentile(&mut up, 0.5)), rate(bytes, percentile(&mut down, 0.5))))
 }
 
+/// How long a process of its own takes to send so many bytes when asked.
+pub(super) async fn answers(bytes: usize, count: usize) -> Result<Vec<Duration>> {
+    let peer = Peer::start().await?;
+    let mut samples = Vec::with_capacity(count);
+    for _ in 0..count {
+        let started = Instant::now();
+        peer.download(bytes).await?;
+        samples.push(started.elapsed());
+    }
+    peer.end().await;
+    Ok(samples)
+}
+
 /// The median time of making 4 KiB durable in a file that has its room already, as SQLite's write-ahead log has.
 pub(super) fn fsync(dir: &Path, count: usize) -> Result<Duration> {
     const ROOM: u64 = 1024;

@@ -1,5 +1,6 @@
 //! The relay alone: a `zerok-relay` process and raw clients in this one, each case beside its floor.
 
+mod board;
 mod chunks;
 mod fanout;
 mod idle;

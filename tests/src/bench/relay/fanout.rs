@@ -1,16 +1,16 @@
 //! One blob to five hundred subscribers, without and with one of them stalled.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use zerok_protocol::{Ack, Blob, Credit, DeviceId, Message};
 
+use super::board::Board;
 use super::scene::{self, Scene, in_time};
 use super::{RelayOptions, pusher};
+use crate::bench::peer::Peer;
 use crate::bench::report::{Report, ms, percentile};
 use crate::raw::{Chain, Client, Device, Frames, Session};
 
@@ -50,40 +50,51 @@ pub(super) async fn run(report: &mut Report, options: &RelayOptions) -> Result<(
         ended??;
         bail!("a subscriber ended");
     }
+    drop(subscribers);
+    scene.relay.kill9();
+    let mut bare = floor(rounds * blobs).await?;
     let whole = percentile(&mut without, 0.99);
     report.row(
         format!("{SIZE} B to {SUBSCRIBERS} subscribers, p50 of all arrivals"),
         ms(percentile(&mut without, 0.5)),
         "ms",
     );
+    report.floor(ms(percentile(&mut bare, 0.5)), "bare QUIC, as many connections");
     report.row("the same, p99", ms(whole), "ms").aim("≤ 100 ms");
+    report.floor(ms(percentile(&mut bare, 0.99)), "bare QUIC");
     report.row("the same beside a stalled subscriber, p99", ms(percentile(&mut with, 0.99)), "ms");
     report.floor(ms(whole), "without it").aim("ratio < 1.10");
     Ok(())
 }
 
-/// Where subscribers note what reached them.
-#[derive(Default)]
-struct Board {
-    sent: Mutex<Option<Instant>>,
-    took: Mutex<Vec<Duration>>,
-    arrived: AtomicUsize,
-    all: Notify,
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Board {
-    fn note(&self) {
-        if let Some(sent) = *lock(&self.sent) {
-            lock(&self.took).push(sent.elapsed());
-        }
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == SUBSCRIBERS {
-            self.all.notify_one();
-        }
+/// The same by bare QUIC, from a process that stores nothing.
+async fn floor(blobs: usize) -> Result<Vec<Duration>> {
+    let peer = Peer::start().await?;
+    let board = Arc::new(Board::default());
+    let mut listeners = JoinSet::<Result<()>>::new();
+    for _ in 0..SUBSCRIBERS {
+        let ((endpoint, mut recv), board) = (peer.listen().await?, board.clone());
+        listeners.spawn(async move {
+            let mut buffer = vec![0; SIZE];
+            while recv.read_exact(&mut buffer).await.is_ok() {
+                board.note();
+            }
+            endpoint.close().await;
+            Ok(())
+        });
     }
+    let mut shout = peer.shout().await?;
+    for n in 0..u64::try_from(blobs)? {
+        board.begin(SUBSCRIBERS);
+        let all = async {
+            shout.write_all(&pusher::payload(n, SIZE)).await?;
+            board.all_have_it().await;
+            Ok(())
+        };
+        in_time("1 KiB to all", all).await?;
+    }
+    peer.end().await;
+    Ok(board.take())
 }
 
 /// Blobs one after the other, each when all have the one before.
@@ -97,17 +108,16 @@ async fn round(
     for _ in 0..blobs {
         let frame = pusher::blob(&chain.roster, *next, pusher::payload(*next, SIZE)).to_frame();
         *next += 1;
-        board.arrived.store(0, Ordering::Release);
-        *lock(&board.sent) = Some(Instant::now());
+        board.begin(SUBSCRIBERS);
         let all = async {
             session.send.write_all(&frame).await?;
             acknowledged(session).await?;
-            board.all.notified().await;
+            board.all_have_it().await;
             Ok(())
         };
         in_time("a blob to all", all).await?;
     }
-    Ok(std::mem::take(&mut lock(&board.took)))
+    Ok(board.take())
 }
 
 async fn acknowledged(session: &mut Session) -> Result<()> {

@@ -8,12 +8,14 @@ use zerok_protocol::{Message, Pull};
 
 use super::scene::{self, Scene, in_time};
 use super::{RelayOptions, pusher};
+use crate::bench::floor;
 use crate::bench::report::{Report, ms, percentile, rate};
 use crate::process::Exit;
 use crate::raw::{Chain, Client, Device};
 
 const PUSHERS: u64 = 8;
 const SIZE: usize = 1024;
+const PULLS: usize = 2000;
 
 pub(super) async fn run(report: &mut Report, options: &RelayOptions) -> Result<()> {
     let mut scene = Scene::new()?;
@@ -36,12 +38,15 @@ pub(super) async fn run(report: &mut Report, options: &RelayOptions) -> Result<(
     report.row("the same after kill -9", ms(started.elapsed()), "ms").aim("≤ 1000 ms");
     for limit in [None, Some(100)] {
         let (mut samples, blobs) = in_time("pulling", pull(&scene, pulling, &chain, cursors, limit)).await?;
+        let mut bare = floor::answers(blobs * SIZE, PULLS).await?;
         report.row(
             format!("PULL of {blobs} blobs at a random cursor, p50"),
             ms(percentile(&mut samples, 0.5)),
             "ms",
         );
+        report.floor(ms(percentile(&mut bare, 0.5)), "as many bytes by bare QUIC");
         report.row("the same, p99", ms(percentile(&mut samples, 0.99)), "ms").aim("≤ 10 ms");
+        report.floor(ms(percentile(&mut bare, 0.99)), "bare QUIC");
     }
     Ok(())
 }
@@ -93,7 +98,7 @@ async fn pull(
     // The first one brings presence with it; nobody else comes after that.
     session.send.write_all(&ask(0, first)).await?;
     session.frames.next().await?;
-    for req in 1..=2000 {
+    for req in (1u32..).take(PULLS) {
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
         let frame = ask(req, first + u64::from_be_bytes(random) % (last - first));

@@ -14,7 +14,7 @@ use super::scene::{self, Scene};
 use super::{RelayOptions, pusher};
 use crate::bench::machine::{memory, processor_time};
 use crate::bench::report::Report;
-use crate::raw::{Chain, Client, Device};
+use crate::raw::{Chain, Client, Device, Session};
 
 /// Groups under load, and their members: one pushes, the others take in.
 const GROUPS: u64 = 10;
@@ -37,10 +37,12 @@ pub(super) async fn run(report: &mut Report, options: &RelayOptions) -> Result<(
         let chain = Arc::new(chain);
         let mut clients = scene.connect(&devices).await?;
         let Some(first) = clients.pop() else { bail!("no client") };
+        // The first one brings the roster.
+        let session = first.session(&chain).await?;
+        load.spawn(push(first, session, chain.clone()));
         for client in clients {
             load.spawn(receive(client, chain.clone()));
         }
-        load.spawn(push(first, chain));
     }
     load.spawn(come_and_go(scene.address.clone()));
     let (started, busy) = (Instant::now(), processor_time(process)?);
@@ -82,8 +84,7 @@ fn median_between(samples: &[(Duration, f64)], length: Duration, from: f64, to: 
 }
 
 /// Pushes at its pace, blobs of many sizes; a page, a signal and a chunk now and then.
-async fn push(client: Client, chain: Arc<Chain>) -> Result<()> {
-    let mut session = client.session(&chain).await?;
+async fn push(client: Client, mut session: Session, chain: Arc<Chain>) -> Result<()> {
     let (mut chunks, mut answers) = client.open().await?;
     let group = chain.roster.group();
     let mut tick = interval(Duration::from_millis(1000 / PACE));
