@@ -34,7 +34,7 @@ pub(crate) enum Put {
     Known,
     /// There is no room, and nothing may go.
     Full,
-    /// It can be served; `done` is called when it is on disk, or could not be written.
+    /// It can be served; `done` is called when its bytes are held for the disk no more.
     Taken,
 }
 
@@ -83,13 +83,13 @@ impl Chunks {
         self.disk.remove(excess);
     }
 
-    /// Takes a chunk whose hash was checked. It is served from here on; `done` says whether it could be written.
+    /// Takes a chunk whose hash was checked. It is served from here on; one that cannot be written is forgotten again.
     pub(crate) fn put(
         &self,
         group: GroupId,
         address: Hash,
         data: Bytes,
-        done: impl FnOnce(bool) + Send + 'static,
+        done: impl FnOnce() + Send + 'static,
     ) -> Put {
         let mut index = self.index();
         if self.free_disk.is_short() && !index.has(&group, &address) {
@@ -105,7 +105,7 @@ impl Chunks {
         let of = self.index.clone();
         self.disk.write(group, address, data, move |written| {
             of.lock().unwrap_or_else(PoisonError::into_inner).written(&group, &address, written);
-            done(written);
+            done();
         });
         Put::Taken
     }

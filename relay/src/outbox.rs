@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use iroh::endpoint::SendStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use zerok_protocol::Message;
 
 use crate::frames::name;
 use crate::metrics::Metrics;
 
-/// Bytes that may wait before answers are held back.
-const ROOM: usize = 1 << 20;
+/// Bytes that may wait or be on their way before answers are held back.
+const ROOM: usize = 256 << 10;
+/// Bytes that may wait before what is only a hint is left out.
+const HINTS: usize = 1 << 20;
 /// Bytes that may wait before what nobody asked for ends the stream: the peer is not reading.
 const TOO_MUCH: usize = 8 << 20;
 
@@ -32,6 +34,10 @@ struct Queue {
     frames: Vec<Bytes>,
     last: Vec<u8>,
     bytes: usize,
+    /// Bytes that were taken and are being written.
+    writing: usize,
+    /// The places of what is too large to be counted here; given back when it was written.
+    places: Vec<OwnedSemaphorePermit>,
     ended: bool,
 }
 
@@ -43,20 +49,24 @@ impl Queue {
     }
 
     fn put_frame(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.put_uncounted(frame);
+    }
+
+    fn put_uncounted(&mut self, frame: Bytes) {
         if !self.last.is_empty() {
             self.frames.push(std::mem::take(&mut self.last).into());
         }
-        self.bytes += frame.len();
         self.frames.push(frame);
     }
 
-    fn take(&mut self) -> Vec<Bytes> {
+    fn take(&mut self) -> (Vec<Bytes>, Vec<OwnedSemaphorePermit>) {
         let mut frames = std::mem::take(&mut self.frames);
         if !self.last.is_empty() {
             frames.push(std::mem::take(&mut self.last).into());
         }
-        self.bytes = 0;
-        frames
+        self.writing = std::mem::take(&mut self.bytes);
+        (frames, std::mem::take(&mut self.places))
     }
 }
 
@@ -84,6 +94,18 @@ impl Outbox {
         self.add(|queue| queue.put(message));
     }
 
+    /// Adds a page or a chunk, which is not copied. It has its place among what the connection has on its way out, and
+    /// does not count here.
+    pub(crate) fn send_large(&self, message: Message, place: OwnedSemaphorePermit) {
+        tracing::trace!(kind = name(&message), "send");
+        let [head, data] = message.into_parts();
+        self.add(|queue| {
+            queue.put_uncounted(head);
+            queue.put_uncounted(data);
+            queue.places.push(place);
+        });
+    }
+
     /// Adds a frame that was made before.
     pub(crate) fn send_frame(&self, frame: Bytes) {
         self.add(|queue| queue.put_frame(frame));
@@ -97,6 +119,7 @@ impl Outbox {
         put(&mut queue);
         if queue.bytes > TOO_MUCH {
             queue.ended = true;
+            self.metrics.unread.inc();
             self.ended.cancel();
         }
         drop(queue);
@@ -105,14 +128,14 @@ impl Outbox {
 
     /// Adds a message that may as well be lost: only when there is room.
     pub(crate) fn offer(&self, message: &Message) {
-        if self.queue().bytes < ROOM {
+        if self.queue().bytes < HINTS {
             self.send(message);
         }
     }
 
     /// The same with a frame that was made before.
     pub(crate) fn offer_frame(&self, frame: &Bytes) {
-        if self.queue().bytes < ROOM {
+        if self.queue().bytes < HINTS {
             self.send_frame(frame.clone());
         }
     }
@@ -142,7 +165,7 @@ impl Outbox {
             let notified = self.room.notified();
             {
                 let queue = self.queue();
-                if queue.ended || queue.bytes < ROOM {
+                if queue.ended || queue.bytes + queue.writing < ROOM {
                     return;
                 }
             }
@@ -153,7 +176,7 @@ impl Outbox {
     /// Writes until the end, or until the peer is gone.
     pub(crate) async fn write_to(self: Arc<Self>, mut stream: SendStream) {
         loop {
-            let (mut frames, ended) = {
+            let ((mut frames, places), ended) = {
                 let mut queue = self.queue();
                 (queue.take(), queue.ended)
             };
@@ -171,6 +194,7 @@ impl Outbox {
                 self.end();
                 return;
             }
+            drop(places);
         }
         if stream.finish().is_ok() {
             // Until the peer has it all, or is gone: closing the connection earlier would discard it.

@@ -31,7 +31,13 @@ pub fn put_frame(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER_LEN]);
     body(out);
-    let length = u32::try_from(out.len() - start - HEADER_LEN).unwrap_or(u32::MAX);
+    let length = out.len() - start - HEADER_LEN;
+    put_length(out, start, length);
+}
+
+/// Fills in the length of the frame that begins at `start`.
+pub(crate) fn put_length(out: &mut [u8], start: usize, length: usize) {
+    let length = u32::try_from(length).unwrap_or(u32::MAX);
     if let Some(header) = out.get_mut(start..start + HEADER_LEN) {
         header.copy_from_slice(&length.to_be_bytes());
     }

@@ -12,6 +12,7 @@ mod frame;
 mod id;
 mod limits;
 mod message;
+mod parts;
 mod retry_after;
 pub mod roster;
 

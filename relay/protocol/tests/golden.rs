@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
 use samples::every_message;
 use zerok_protocol::roster::{Append, Change, Envelope, Member, Roster, Signed, Statement, envelopes_hash};
-use zerok_protocol::{DeviceId, GroupId, Hash, KemKey, Message, Signature};
+use zerok_protocol::{Chunk, DeviceId, GroupId, Hash, KemKey, MAX_CHUNK, Message, Signature};
 
 const VECTORS: &str = include_str!("vectors.txt");
 
@@ -107,3 +107,19 @@ const ENVELOPES_HASH: &str = "ca0b90d519c90de0afe15e4df86723ffcdada4d2ba5317e0a8
 const SIGNATURE: &str = "360aa84976bd451e4a8cbb99b1f41f28ea22028093711225f6adafc3d76c39a371726de53f65f4547292c5e94d3e9ba26cdf624010dfd147433bd13a9b078a0a";
 const JOINER: &str = "494a313a33ddc8e9aa97722121946eaf19b23c9c141845766c9a59453308f99ec8e14d5a3f10271cab9d0794104b51834543a0045534fe49ec71940446d3eb01";
 const GROUP: &str = "0ca2699cee0a9bd71b807251d863d804bd15bcd72f6be94b6c245389cf03d3ae";
+
+#[test]
+fn a_frame_in_parts_is_the_same_frame() {
+    for message in every_message() {
+        let whole = message.to_frame();
+        let [head, data] = message.into_parts();
+        assert_eq!([head, data].concat(), whole);
+    }
+    for size in [0, 1, 255, 256, 65_535, 65_536, MAX_CHUNK] {
+        let data = Bytes::from(vec![7; size]);
+        let chunk = Message::from(Chunk { req: 1, address: Hash([1; 32]), data: Some(data) });
+        let whole = chunk.to_frame();
+        let [head, data] = chunk.into_parts();
+        assert!(head.len() < 100 && [head, data].concat() == whole);
+    }
+}

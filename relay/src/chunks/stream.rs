@@ -35,12 +35,11 @@ pub(crate) async fn serve(conn: Arc<Conn>, first: Message, mut frames: Frames, o
         if let Err((req, refusal)) = handle(&conn, &outbox, &waiting, message).await {
             outbox.send(&refusal.answer(req));
         }
-        outbox.room().await;
         message = loop {
             let frame = tokio::select! {
                 () = outbox.ended().cancelled() => return,
                 () = conn.relay.stop.cancelled() => return outbox.end_with(&refuse::shutting_down()),
-                frame = frames.next() => frame,
+                frame = frames.next_answerable(&outbox) => frame,
             };
             match frame {
                 Ok(Some(frame)) => match decode(&frame) {
@@ -108,14 +107,11 @@ async fn put(conn: &Arc<Conn>, outbox: &Arc<Outbox>, request: ChunkPut) -> Resul
     }
     let cost = u32::try_from(data.len() + 512).unwrap_or(u32::MAX);
     let Ok(permit) = conn.budget.clone().acquire_many_owned(cost).await else { return Ok(()) };
-    let to = outbox.clone();
-    let put = conn.relay.chunks.put(group, address, data, move |written| {
-        to.send(&answer(if written { ChunkOutcome::Stored } else { ChunkOutcome::Full }));
-        drop(permit);
-    });
-    match put {
+    // A cache that is never synced: it is there once it is in memory, and its budget is free once it is on disk.
+    match conn.relay.chunks.put(group, address, data, move || drop(permit)) {
         Put::Taken => {
             conn.relay.metrics.chunks_in.inc();
+            outbox.send(&answer(ChunkOutcome::Stored));
         }
         Put::Known => outbox.send(&answer(ChunkOutcome::Stored)),
         Put::Full => outbox.send(&answer(ChunkOutcome::Full)),
@@ -172,15 +168,13 @@ async fn answer_all(conn: &Conn, outbox: &Outbox, request: ChunkGet) {
         if !left.contains(&address) || !conn.has_access(&group) {
             continue;
         }
-        outbox.room().await;
+        let Some(mut place) = conn.outgoing(MAX_CHUNK).await else { break };
         if let Some(data) = conn.relay.chunks.read(group, address).await {
             left.remove(&address);
             let size = data.len();
+            drop(place.split(MAX_CHUNK.saturating_sub(size)));
             conn.pace(size).await;
-            let message = Message::from(Chunk { req, address, data: Some(data) });
-            let mut frame = Vec::with_capacity(size + 128);
-            message.put(&mut frame);
-            outbox.send_frame(frame.into());
+            outbox.send_large(Chunk { req, address, data: Some(data) }.into(), place);
             conn.relay.metrics.chunks_out.inc();
             conn.relay.chunks.served(&group, &address, &conn.device);
         }
