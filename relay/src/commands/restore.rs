@@ -1,8 +1,11 @@
 //! `zerok-relay restore`: a backup in the place of what is there, which is kept aside.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use zerok_relay::Config;
 
@@ -10,7 +13,7 @@ use super::amount::{Bytes, count};
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// A file that `zerok-relay backup` wrote
+    /// A file that `zerok-relay backup` wrote, - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Print one JSON object
@@ -20,7 +23,15 @@ pub(crate) struct Restore {
 
 impl Restore {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<ExitCode> {
-        let done = zerok_relay::restore(config, &self.file)?;
+        let done = if self.file.as_os_str() == "-" {
+            let named = || config.data.display().to_string();
+            DirBuilder::new().recursive(true).mode(0o700).create(&config.data).with_context(named)?;
+            let mut spool = tempfile::NamedTempFile::new_in(&config.data).with_context(named)?;
+            std::io::copy(&mut std::io::stdin().lock(), &mut spool).context("standard input")?;
+            zerok_relay::restore(config, spool.path())?
+        } else {
+            zerok_relay::restore(config, &self.file)?
+        };
         if self.json {
             println!("{}", serde_json::to_string(&done)?);
             return Ok(ExitCode::SUCCESS);

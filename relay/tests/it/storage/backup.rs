@@ -176,3 +176,26 @@ async fn what_is_no_whole_backup_is_refused_and_nothing_is_touched() {
     let names: Vec<_> = std::fs::read_dir(place.data()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(names.iter().all(|n| !n.to_str().unwrap().contains("restore")), "{names:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_goes_through_a_pipe_and_comes_back_from_one() {
+    let (place, elsewhere) = (Place::new(), Place::new());
+    let relay = place.start().await;
+    let identity = relay.address().id;
+    let backup = place.run(&["backup", "-"]);
+    assert_eq!(backup.status.code(), Some(0), "{}", stderr(&backup));
+    assert!(stderr(&backup).contains("the relay's key"), "{}", stderr(&backup));
+    relay.stop().await;
+    let mut restore = crate::binary::command(elsewhere.0.path());
+    let mut child =
+        restore.args(["restore", "-", "--json"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), &backup.stdout).unwrap();
+    let restored = child.wait_with_output().unwrap();
+    assert_eq!(restored.status.code(), Some(0), "{}", stderr(&restored));
+    assert_eq!(elsewhere.start().await.address().id, identity);
+    let left = |place: &Place| {
+        let names = std::fs::read_dir(place.data()).unwrap().map(|e| e.unwrap().file_name());
+        names.filter(|n| n.to_string_lossy().starts_with(".tmp")).count()
+    };
+    assert_eq!((left(&place), left(&elsewhere)), (0, 0));
+}
