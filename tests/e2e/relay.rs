@@ -183,3 +183,36 @@ fn a_daemon_that_cannot_store_for_a_while_keeps_its_connection() {
     pair.converge();
     assert_eq!(pair.relay.metric("connections_accepted").unwrap(), accepted, "nobody had to connect again");
 }
+
+#[test]
+fn a_relay_in_no_haste_gets_everything_and_nobody_calls_that_a_failure() {
+    let limits = [
+        ("ZEROK_RELAY_LIMITS_MESSAGES_PER_MINUTE", "600"),
+        ("ZEROK_RELAY_LIMITS_MESSAGES_PER_MINUTE_BURST", "8"),
+        ("ZEROK_RELAY_LIMITS_SIGNALS_PER_MINUTE", "60"),
+        ("ZEROK_RELAY_LIMITS_SIGNALS_PER_MINUTE_BURST", "1"),
+        ("ZEROK_RELAY_LIMITS_CONNECTIONS_PER_DEVICE", "60"),
+        ("ZEROK_RELAY_LIMITS_CONNECTIONS_PER_DEVICE_BURST", "1"),
+        ("ZEROK_RELAY_LIMITS_BYTES_PER_SECOND_PER_DEVICE", "4000000"),
+    ];
+    let pair = Pair::with_environment(&limits, &[]);
+    wait_until("both are connected", || {
+        [&pair.anna, &pair.ben].iter().all(|d| d.status()["relays"][0]["state"] == "connected")
+    });
+    let accepted = pair.relay.metric("connections_accepted").unwrap();
+    for n in 0..60 {
+        pair.anna.push("c", &noise(&format!("blob {n}"), 100_000));
+    }
+    wait_until("ben has everything", || {
+        for daemon in [&pair.anna, &pair.ben] {
+            let status = daemon.status();
+            assert_eq!(status["relays"][0]["state"], "connected", "{status}");
+            assert_eq!(status["relays"][0]["error"], serde_json::Value::Null, "{status}");
+            assert_eq!(status["problems"], serde_json::json!([]), "{status}");
+        }
+        pair.ben.pull("c").len() == 60
+    });
+    pair.converge();
+    assert!(pair.relay.metric("rate_limited").unwrap() > 20.0, "the limits were felt");
+    assert_eq!(pair.relay.metric("connections_accepted").unwrap(), accepted, "nobody had to connect again");
+}

@@ -2,6 +2,7 @@
 
 mod admit;
 mod deliver;
+mod deliveries;
 mod end;
 mod push;
 mod session;

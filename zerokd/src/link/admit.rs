@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use zerok_protocol::roster::Append;
 use zerok_protocol::{Code, Hello, Message, RosterAppend, VERSION, Welcome};
 
+use super::deliveries::Incoming;
 use super::end::SessionEnd;
-use super::session::Incoming;
 use crate::context::Context;
 use crate::group::Group;
 use crate::store::relays::{self, Progress, RelayRow};

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use zerok_core::{Bundle, Sealed};
 use zerok_protocol::{Ack, Blob, Credit, Message};
 
-use super::session::Incoming;
+use super::deliveries::Incoming;
 use crate::clock;
 use crate::context::Context;
 use crate::group::Group;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use zerok_core::{Backoff, Want, bundle_blob_id, bundle_nonce, seal};
 use zerok_protocol::{BlobId, Code, DeviceId, Error, Hash, Message, Push};
 
-use super::end::SessionEnd;
+use super::end::{SessionEnd, pause};
 use crate::clock;
 use crate::context::Context;
 use crate::group::Group;
@@ -45,6 +45,8 @@ pub(super) struct Pusher {
     acknowledged: BTreeMap<u64, ()>,
     unanswered: BTreeMap<u32, (What, usize)>,
     unanswered_bytes: usize,
+    /// How many may be unanswered: fewer when the relay asks for less haste.
+    window: usize,
     repairs: VecDeque<(DeviceId, Bytes)>,
     paused: Option<Instant>,
     /// How long to wait for room at a relay that is full: a second at first, at most a minute.
@@ -71,6 +73,7 @@ impl Pusher {
             acknowledged: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             unanswered_bytes: 0,
+            window: WINDOW,
             repairs: VecDeque::new(),
             paused: None,
             patience: Backoff::default(),
@@ -130,7 +133,7 @@ impl Pusher {
         loop {
             let free = self.paused.is_none() && !self.stuck;
             self.set_ready(free && self.unanswered.len() < READY);
-            if !free || self.unanswered.len() >= WINDOW || self.unanswered_bytes >= WINDOW_BYTES {
+            if !free || self.unanswered.len() >= self.window || self.unanswered_bytes >= WINDOW_BYTES {
                 return Ok(());
             }
             if let Some((recipient, bundle)) = self.repairs.pop_front() {
@@ -146,9 +149,10 @@ impl Pusher {
                 return Ok(());
             }
             let (row, after) = (self.group.row, self.handed);
+            let count = (self.window - self.unanswered.len()).min(PAGE);
             let (found, uncut) = self.context.store.read_blocking(|connection| {
                 let own = log::own_chain(connection, row)?;
-                let found = log::own_bundles(connection, row, after, PAGE, WINDOW_BYTES)?;
+                let found = log::own_bundles(connection, row, after, count, WINDOW_BYTES)?;
                 Ok::<_, StoreError>((found, own.next_n - 1 > own.entries))
             })?;
             if !found.is_empty() {
@@ -238,6 +242,7 @@ impl Pusher {
         self.unanswered_bytes -= size;
         let What::Own(seq) = what else { return false };
         self.patience.reset();
+        self.window = (self.window + 1).min(WINDOW);
         self.context.problems.clear("relay_full", &self.group.id.to_hex());
         self.acknowledged.insert(seq, ());
         let before = self.sent;
@@ -251,16 +256,17 @@ impl Pusher {
     pub(super) fn refused(&mut self, req: u32, error: &Error) -> bool {
         let Some((what, size)) = self.unanswered.remove(&req) else { return false };
         self.unanswered_bytes -= size;
+        let now = Instant::now();
+        if error.code == Code::RateLimited {
+            self.window = (self.window / 2).max(1);
+            self.paused = Some(now + pause(error));
+        }
         if matches!(what, What::Repair) {
             return true; // whoever needs it asks again
         }
-        let now = Instant::now();
         self.full = false;
         match error.code {
-            Code::RateLimited => {
-                self.paused =
-                    Some(now + Duration::from_millis(error.retry_after_ms.unwrap_or(1000).min(60_000)));
-            }
+            Code::RateLimited => {}
             Code::StaleEpoch => self.paused = Some(now + Duration::from_secs(1)),
             Code::GroupQuotaExceeded => {
                 self.full = true;

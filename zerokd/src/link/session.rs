@@ -1,7 +1,7 @@
 //! One group's session at one relay: admission, roster, pushing, delivery, signals.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::endpoint::Connection;
@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 use zerok_core::{Signal, Vector, Want, open_signal, seal_signal};
 use zerok_protocol::roster::Append;
 use zerok_protocol::{
-    CREDIT_DEFAULT, ChainId, Code, DeviceId, Error, GroupId, Head, Message, RosterAppend, RosterGet,
-    Subscribe, SubscribeMode,
+    CREDIT_DEFAULT, ChainId, Code, DeviceId, Error, Head, Message, RosterAppend, RosterGet, Subscribe,
+    SubscribeMode,
 };
 
 use super::admit::{admit, parts, settle, statements_from};
-use super::end::SessionEnd;
+use super::deliveries::{Deliveries, Incoming};
+use super::end::{SessionEnd, pause};
 use super::push::Pusher;
 use super::{ChunkWant, OpenSession, OutSignal, deliver};
 use crate::clock;
@@ -36,30 +37,6 @@ const WANT_AFTER: Duration = Duration::from_secs(1);
 const WANT_AGAIN: Duration = Duration::from_secs(10);
 /// `sent` is stored so much later than the acknowledgement; after a kill the repeat is answered as the first.
 const SAVE_SENT: Duration = Duration::from_millis(200);
-
-/// Delivery streams on their way from the connection to the session whose subscription they serve.
-#[derive(Clone, Default)]
-pub(super) struct Deliveries {
-    waiting: Arc<Mutex<HashMap<GroupId, mpsc::Sender<Incoming>>>>,
-}
-
-/// A drained stream.
-pub(super) type Incoming = mpsc::Receiver<Result<Message, WireError>>;
-
-impl Deliveries {
-    fn expect(&self, group: GroupId) -> mpsc::Receiver<Incoming> {
-        let (hand, taken) = mpsc::channel(1);
-        self.waiting.lock().expect("nobody panics while holding it").insert(group, hand);
-        taken
-    }
-
-    pub(super) fn hand_over(&self, group: GroupId, stream: Incoming) {
-        let waiting = self.waiting.lock().expect("nobody panics while holding it").remove(&group);
-        if let Some(waiting) = waiting {
-            drop(waiting.try_send(stream));
-        }
-    }
-}
 
 /// Serves the session until it ends.
 pub(super) async fn run(
@@ -89,6 +66,11 @@ struct Session {
     pusher: Pusher,
     relay_head: Head,
     roster_asked: bool,
+    /// When to ask for the roster again, and to subscribe again: the relay was in no haste.
+    roster_at: Option<Instant>,
+    roster_req: Option<u32>,
+    subscribe: Subscribe,
+    subscribe_at: Option<Instant>,
     vector_at: Instant,
     want_at: Option<Instant>,
     save_sent_at: Option<Instant>,
@@ -124,7 +106,7 @@ async fn open(
         mode: SubscribeMode::Blobs,
         credit: CREDIT_DEFAULT,
     };
-    out.send(subscribe.into()).await.map_err(|_| WireError::Lost)?;
+    out.send(subscribe.clone().into()).await.map_err(|_| WireError::Lost)?;
     let (told, delivered) = watch::channel(deliver::Delivered::default());
     let task = deliver::Delivery {
         context: context.clone(),
@@ -156,6 +138,10 @@ async fn open(
         pusher,
         relay_head: welcome.head,
         roster_asked: false,
+        roster_at: None,
+        roster_req: None,
+        subscribe,
+        subscribe_at: None,
         vector_at: Instant::now(),
         want_at: None,
         save_sent_at: None,
@@ -198,6 +184,15 @@ impl Session {
                 () = sleep_until(self.vector_at) => self.send_vector().await?,
                 () = until(self.want_at) => self.send_wants().await?,
                 () = until(self.save_sent_at) => self.save_sent().await?,
+                () = until(self.roster_at) => {
+                    (self.roster_at, self.roster_asked) = (None, false);
+                    self.sync_roster().await?;
+                }
+                () = until(self.subscribe_at) => {
+                    self.subscribe_at = None;
+                    let subscribe = self.subscribe.clone();
+                    self.out.send(subscribe.into()).await.map_err(|_| WireError::Lost)?;
+                }
                 () = until(self.pusher.paused_until()) => self.pusher.resume(),
             }
         }
@@ -251,6 +246,10 @@ impl Session {
                 }
                 return Ok(());
             }
+            if req != self.subscribe.req && Some(req) != self.roster_req {
+                // A push that was refused with others before it, and goes again with them.
+                return Ok(());
+            }
             if error.code == Code::RosterConflict {
                 self.roster_asked = false;
                 if let Some(head) = error.head {
@@ -259,7 +258,22 @@ impl Session {
                 return self.sync_roster().await;
             }
         }
+        if error.code == Code::RateLimited {
+            self.paced(&error);
+            return Ok(());
+        }
         Err(SessionEnd::refusal(&error))
+    }
+
+    /// Too fast for the relay: what was refused is said again when it may be.
+    fn paced(&mut self, error: &Error) {
+        let again = Instant::now() + pause(error);
+        match error.req {
+            Some(req) if req == self.subscribe.req => self.subscribe_at = Some(again),
+            Some(_) => self.roster_at = Some(again),
+            // A signal. Wants are repeated by themselves, vectors now and then: not as late as that.
+            None => self.vector_at = self.vector_at.min(again),
+        }
     }
 
     /// Whoever is behind catches up; then an own pending statement goes out.
@@ -298,16 +312,21 @@ impl Session {
         }
     }
 
+    fn roster_request(&mut self) -> u32 {
+        let req = self.pusher.next_req();
+        (self.roster_asked, self.roster_req) = (true, Some(req));
+        req
+    }
+
     async fn append(&mut self, statements: Vec<Append>) -> Result<(), SessionEnd> {
-        self.roster_asked = true;
-        let append = RosterAppend { req: self.pusher.next_req(), statements };
+        let req = self.roster_request();
+        let append = RosterAppend { req, statements };
         Ok(self.out.send(append.into()).await.map_err(|_| WireError::Lost)?)
     }
 
     async fn ask_roster(&mut self) -> Result<(), SessionEnd> {
-        self.roster_asked = true;
         let from = self.group.standing().roster.head().n + 1;
-        let get = RosterGet { req: self.pusher.next_req(), from };
+        let get = RosterGet { req: self.roster_request(), from };
         Ok(self.out.send(get.into()).await.map_err(|_| WireError::Lost)?)
     }
 

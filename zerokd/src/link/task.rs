@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use zerok_core::{Action, Backoff, Event, Link};
 use zerok_protocol::{GroupId, Message};
 
-use super::end::SessionEnd;
+use super::deliveries::Deliveries;
+use super::end::{SessionEnd, closed_for_rate};
 use super::session;
 use super::{LinkState, LinkView};
 use crate::context::Context;
@@ -177,7 +178,7 @@ async fn serve(
     connection: &Connection,
     stop: &CancellationToken,
 ) -> Event {
-    let deliveries = session::Deliveries::default();
+    let deliveries = Deliveries::default();
     let local = stop.child_token();
     let _cancel = local.clone().drop_guard();
     context.tracker.spawn(route(connection.clone(), deliveries.clone(), context.clone(), local.clone()));
@@ -203,7 +204,14 @@ async fn serve(
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
                 let Ok((id, end)) = ended else { return Event::Lost };
                 tracing::debug!("a session ended: {end}");
+                if let Some(retry_after) = connection.close_reason().as_ref().and_then(closed_for_rate) {
+                    return Event::Busy { retry_after };
+                }
                 match end {
+                    SessionEnd::Paced(wait) => {
+                        pauses.insert(id, wait);
+                        open.remove(&id);
+                    }
                     SessionEnd::Lost(error) => {
                         lost(context, relay, &error);
                         return Event::Lost;
@@ -225,6 +233,9 @@ async fn serve(
             }
             _ = groups_changed.changed() => {}
             reason = connection.closed() => {
+                if let Some(retry_after) = closed_for_rate(&reason) {
+                    return Event::Busy { retry_after };
+                }
                 lost(context, relay, &format!("the connection ended: {reason}"));
                 return Event::Lost;
             }
@@ -234,12 +245,7 @@ async fn serve(
 }
 
 /// Hands each delivery stream to the session whose subscription it serves.
-async fn route(
-    connection: Connection,
-    deliveries: session::Deliveries,
-    context: Context,
-    stop: CancellationToken,
-) {
+async fn route(connection: Connection, deliveries: Deliveries, context: Context, stop: CancellationToken) {
     loop {
         let mut stream = tokio::select! {
             accepted = connection.accept_uni() => match accepted {

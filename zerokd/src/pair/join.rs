@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::endpoint::{Connection, VarInt};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use zerok_core::{Grant, Invite, JoinRequest, open_grant, seal_request};
 use zerok_protocol::roster::Append;
 use zerok_protocol::{Code, Head, Hello, Message, RelayAddr, RosterGet, Side, VERSION};
 
 use super::PairError;
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, pace};
 use crate::clock;
 use crate::context::Context;
 use crate::endpoint;
@@ -107,6 +107,13 @@ async fn roster(connection: &Connection, grant: &Grant) -> Result<Vec<Append>, P
                 }
                 head = Some(page.head);
                 statements.extend(page.statements);
+            }
+            Message::Error(error) if error.code == Code::RateLimited => {
+                sleep(pace(&error)).await;
+                if error.req.is_none() {
+                    // HELLO itself, whose stream has ended.
+                    return Box::pin(roster(connection, grant)).await;
+                }
             }
             // The grant was another device's, who came first with the same invite.
             Message::Error(error) if matches!(error.code, Code::UnknownGroup | Code::Unauthorized) => {

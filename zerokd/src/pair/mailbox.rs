@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iroh::endpoint::{Connection, RecvStream, SendStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use zerok_protocol::{Code, MailboxClose, MailboxId, MailboxOpen, MailboxPut, MailboxTake, Message, Side};
 
 use super::PairError;
@@ -83,14 +83,25 @@ impl Mailbox {
     }
 
     async fn ask(&mut self, request: Message, within: Duration) -> Result<Message, PairError> {
-        wire::write(&mut self.send, &request).await?;
-        let answer = timeout(within, wire::read(&mut self.receive)).await;
-        match answer.map_err(|_| WireError::Timeout(within))?? {
+        let answer = loop {
+            wire::write(&mut self.send, &request).await?;
+            let answer = timeout(within, wire::read(&mut self.receive)).await;
+            match answer.map_err(|_| WireError::Timeout(within))?? {
+                Message::Error(error) if error.code == Code::RateLimited => sleep(pace(&error)).await,
+                answer => break answer,
+            }
+        };
+        match answer {
             Message::Error(error) if error.code == Code::MailboxGone => Err(PairError::Used),
             Message::Error(error) => Err(PairError::Refused(format!("{}: {}", error.code, error.message))),
             answer => Ok(answer),
         }
     }
+}
+
+/// How long the relay asks to wait: less haste is no failure.
+pub(super) fn pace(error: &zerok_protocol::Error) -> Duration {
+    Duration::from_millis(error.retry_after_ms.unwrap_or(1000)).min(ANSWER)
 }
 
 impl From<WireError> for PairError {
