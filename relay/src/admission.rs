@@ -91,40 +91,79 @@ pub(crate) struct Stranger<'a> {
 /// else hears of the new head.
 pub(crate) async fn append(
     relay: &Relay,
-    group_id: GroupId,
+    group: GroupId,
     device: DeviceId,
-    stranger: Option<Stranger<'_>>,
+    mut stranger: Option<Stranger<'_>>,
     statements: Vec<Append>,
     answer: impl FnOnce(Head),
 ) -> Result<(), Refusal> {
-    if !relay.admission.takes(&group_id) {
+    if !relay.admission.takes(&group) {
         return Err(Refusal::new(Code::Unauthorized, "this relay does not serve this group"));
     }
-    let group = relay.hub.open(&*relay.storage, group_id).await?;
+    let mut answer = Some(answer);
+    loop {
+        let tried = attempt(relay, group, device, stranger.as_mut(), statements.clone(), &mut answer).await;
+        match tried {
+            // Another member brought the group in the same moment: judged again, on what is stored now.
+            Err(Untaken::Moved) => {}
+            Err(Untaken::Refused(refusal)) => return Err(refusal),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+/// Why statements were not taken.
+enum Untaken {
+    /// The stored roster is no longer the one that they were judged on.
+    Moved,
+    Refused(Refusal),
+}
+
+impl<E: Into<Refusal>> From<E> for Untaken {
+    fn from(e: E) -> Self {
+        Untaken::Refused(e.into())
+    }
+}
+
+async fn attempt(
+    relay: &Relay,
+    id: GroupId,
+    device: DeviceId,
+    stranger: Option<&mut Stranger<'_>>,
+    mut statements: Vec<Append>,
+    answer: &mut Option<impl FnOnce(Head)>,
+) -> Result<(), Untaken> {
+    let group = relay.hub.open(&*relay.storage, id).await?;
     let _appending = match &group {
         Some(group) => Some(group.appending.lock().await),
         None => None,
     };
+    let stored = group.as_ref().map_or(0, |group| group.known().length());
     let earlier = stranger.as_ref().and_then(|stranger| stranger.staging.0.clone());
     let proposal = match earlier {
-        Some(earlier) => Proposal::more(earlier, group_id, statements).await,
-        None => propose(relay, group_id, group.as_deref(), statements).await,
+        Some(earlier) if earlier.expected == stored => Proposal::more(earlier, id, statements).await,
+        earlier => {
+            let mut all = earlier.map(|earlier| earlier.new).unwrap_or_default();
+            all.append(&mut statements);
+            propose(relay, id, group.as_deref(), all).await
+        }
     };
     let proposal = match proposal {
         Err(refusal) if stranger.is_some() && !belongs(group.as_deref(), &device) => {
-            return Err(refusal.without_head());
+            return Err(refusal.without_head().into());
         }
         other => other?,
     };
+    let mut tell = |head| answer.take().into_iter().for_each(|answer| answer(head));
     let token = match stranger {
         Some(stranger) if !proposal.known.roster.is_member(&device) => {
-            answer(proposal.known.roster.head());
-            return stranger.staging.keep(proposal);
+            tell(proposal.known.roster.head());
+            return Ok(stranger.staging.keep(proposal)?);
         }
-        Some(stranger) => stranger.token,
+        Some(stranger) => stranger.token.clone(),
         None => None,
     };
-    store(relay, group_id, group.as_ref(), proposal, token, answer).await
+    store(relay, id, group.as_ref(), proposal, token, tell).await
 }
 
 /// Is or was the device a member? Others are not told where the roster stands.
@@ -212,7 +251,7 @@ async fn store(
     proposal: Proposal,
     token: Option<String>,
     answer: impl FnOnce(Head),
-) -> Result<(), Refusal> {
+) -> Result<(), Untaken> {
     let Proposal { known, expected, new } = proposal;
     let head = known.roster.head();
     if new.is_empty() {
@@ -226,19 +265,15 @@ async fn store(
     let statements =
         NewStatements { group: group_id, expected, first, statements: new.clone(), maker, members };
     let stored = relay.storage.append(statements);
-    match group {
-        Some(group) => {
-            stored.await?;
+    let outcome = match group {
+        Some(group) => stored.await.map(|()| {
             answer(head);
             group.announce(known, &new);
-        }
-        None => {
-            relay
-                .hub
-                .create::<Refusal>(&*relay.storage, group_id, known, async { Ok(stored.await?) })
-                .await?;
-            answer(head);
-        }
-    }
-    Ok(())
+        }),
+        None => relay.hub.create(&*relay.storage, group_id, known, stored).await.map(|_| answer(head)),
+    };
+    outcome.map_err(|e| match e {
+        StoreError::RosterMoved => Untaken::Moved,
+        e => Untaken::Refused(e.into()),
+    })
 }

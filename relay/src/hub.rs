@@ -56,13 +56,13 @@ impl Hub {
     }
 
     /// Makes a group by `store`, which stores its first statements, unless there is one already.
-    pub(crate) async fn create<E: From<StoreError>>(
+    pub(crate) async fn create(
         &self,
         storage: &dyn Storage,
         id: GroupId,
         known: Known,
-        store: impl Future<Output = Result<(), E>>,
-    ) -> Result<Arc<Group>, E> {
+        store: impl Future<Output = Result<(), StoreError>>,
+    ) -> Result<Arc<Group>, StoreError> {
         let _loading = self.loading.lock().await;
         store.await?;
         let record = storage.group(id).await?.ok_or(StoreError::UnknownGroup)?;

@@ -244,3 +244,29 @@ async fn a_lost_database_is_filled_again_by_a_member_and_is_another_log() {
     assert_ne!(before.log_id, after.log_id);
     assert_eq!(after.head, chain.roster.head());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_who_bring_a_lost_roster_at_the_same_moment_are_all_admitted() {
+    let devices: Vec<Device> = (1..=8).map(Device::new).collect();
+    let chain = Chain::of(&devices.iter().collect::<Vec<_>>());
+    for _ in 0..3 {
+        let relay = TestRelay::start().await;
+        let address = relay.address();
+        let mut streams = Vec::new();
+        for device in &devices {
+            let client = Client::connect(&address, device).await;
+            let mut stream = client.open().await;
+            stream.send(hello(&chain)).await;
+            assert_eq!(stream.error().await.code, Code::UnknownGroup);
+            streams.push((client, stream));
+        }
+        for (_, stream) in &mut streams {
+            stream.send(append(&chain, 1, 0)).await;
+        }
+        for (_, stream) in &mut streams {
+            assert_eq!(appended(stream).await.head, chain.roster.head());
+            stream.send(hello(&chain)).await;
+            assert!(matches!(stream.next().await, Message::Welcome(_)));
+        }
+    }
+}
