@@ -1,13 +1,15 @@
 //! What a thousand devices cost that are connected and say nothing.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::RelayOptions;
-use super::scene::{self, Scene};
+use super::scene::{self, Scene, in_time};
 use crate::bench::machine::{memory, processor_time};
 use crate::bench::report::Report;
+use crate::raw::{Client, Frames, Session};
 
 /// Devices of a group: a household's.
 const MEMBERS: u64 = 5;
@@ -24,15 +26,7 @@ pub(super) async fn run(report: &mut Report, options: &RelayOptions) -> Result<(
     }
     let before = memory(process)?;
     let groups = u64::try_from(options.count(200))?;
-    let mut idle = Vec::new();
-    for group in 1..=groups {
-        let (devices, chain) = scene::group(group * MEMBERS..(group + 1) * MEMBERS)?;
-        for client in scene.connect(&devices).await? {
-            let mut session = client.session(&chain).await?;
-            let delivery = client.subscribe(&mut session, 1, 0, 4 << 20).await?;
-            idle.push((client, session, delivery));
-        }
-    }
+    let idle = arrive(&scene, 1..=groups).await?;
     scene.rest().await?;
     let busy = processor_time(process)?;
     tokio::time::sleep(SPAN).await;
@@ -42,8 +36,44 @@ pub(super) async fn run(report: &mut Report, options: &RelayOptions) -> Result<(
     report.row(format!("{} idle devices, memory of each", idle.len()), each, "KiB").aim("≤ 130 KiB");
     report.row("the same, processor of all", busy, "% of a core").aim("< 5 %");
     report.row("the relay before", before / 1024.0, "MiB");
+    leave(&mut scene, idle).await?;
+    let before = memory(process)?;
+    let others = arrive(&scene, groups + 1..=groups * 2).await?;
+    let count = others.len();
+    leave(&mut scene, others).await?;
+    #[expect(clippy::cast_precision_loss, reason = "a count")]
+    let left = (memory(process)? - before) / count as f64;
+    report.row(format!("what {count} others leave behind that came and went, memory of each"), left, "KiB");
+    Ok(())
+}
+
+type Idler = (Client, Session, Frames);
+
+/// Groups of devices that connect and subscribe.
+async fn arrive(scene: &Scene, groups: RangeInclusive<u64>) -> Result<Vec<Idler>> {
+    let mut idle = Vec::new();
+    for group in groups {
+        let (devices, chain) = scene::group(group * MEMBERS..(group + 1) * MEMBERS)?;
+        for client in scene.connect(&devices).await? {
+            let mut session = client.session(&chain).await?;
+            let delivery = client.subscribe(&mut session, 1, 0, 4 << 20).await?;
+            idle.push((client, session, delivery));
+        }
+    }
+    Ok(idle)
+}
+
+/// They close, and the relay has noticed.
+async fn leave(scene: &mut Scene, idle: Vec<Idler>) -> Result<()> {
     for (client, ..) in idle {
         client.close().await;
     }
-    Ok(())
+    let gone = async {
+        while scene.relay.metric("connections").context("the relay's metrics")? > 0.0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    };
+    in_time("the relay notices that they are gone", gone).await?;
+    scene.rest().await
 }

@@ -50,7 +50,12 @@ pub(super) async fn run(report: &mut Report, options: &RelayOptions) -> Result<(
     let mut second = interval(Duration::from_secs(1));
     while started.elapsed() < length {
         tokio::select! {
-            _ = second.tick() => samples.push((started.elapsed(), memory(process)?)),
+            _ = second.tick() => {
+                samples.push((started.elapsed(), memory(process)?));
+                if samples.len() % 30 == 0 {
+                    eprintln!("  {} s: {:.0} MiB", samples.len(), memory(process)? / 1024.0);
+                }
+            }
             Some(ended) = load.join_next() => {
                 ended??;
                 bail!("a part of the load ended");
