@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
-use zerok_protocol::{DeviceId, GroupId, Message};
+use zerok_protocol::{DeviceId, GroupId, MAX_FRAME, Message};
 
-use crate::frames::{Frames, FramesError, decode};
+use crate::frames::{Frames, FramesError, STRANGERS_FRAME, decode};
 use crate::limit::Limited;
 use crate::metrics::Counted;
 use crate::outbox::Outbox;
@@ -22,6 +22,8 @@ use crate::{chunks, mailbox, session};
 
 /// Bytes of requests that one connection may have under way: what bounds its memory.
 pub(crate) const BUDGET: usize = 8 << 20;
+/// Bytes of pages, chunks and blobs that one connection may have on their way out of this process.
+const OUTGOING: usize = 8 << 20;
 /// How long a refused stream may take to be read by the device.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long the streams of a connection may take to end when the relay stops.
@@ -33,6 +35,7 @@ pub(crate) struct Conn {
     pub(crate) device: DeviceId,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) budget: Arc<Semaphore>,
+    outgoing: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     /// Groups with admitted sessions on this connection, and how many.
     admitted: Mutex<HashMap<GroupId, usize>>,
@@ -43,6 +46,7 @@ pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr
     let device = DeviceId(*quic.remote_id().as_bytes());
     let conn = Arc::new(Conn {
         budget: Arc::new(Semaphore::new(BUDGET)),
+        outgoing: Arc::new(Semaphore::new(OUTGOING)),
         tasks: TaskTracker::new(),
         admitted: Mutex::default(),
         relay,
@@ -69,6 +73,7 @@ pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr
             }
             Ok(Err(_)) => break,
             Err(_) => {
+                relay.metrics.rejected("silent");
                 conn.quic.close(VarInt::from_u32(1), b"no stream in time");
                 break;
             }
@@ -89,7 +94,9 @@ pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr
 }
 
 async fn stream(conn: Arc<Conn>, send: SendStream, recv: RecvStream) {
-    let mut frames = Frames::new(recv, conn.relay.metrics.clone());
+    let metrics = conn.relay.metrics.clone();
+    let most = if conn.is_admitted() { MAX_FRAME } else { STRANGERS_FRAME };
+    let mut frames = Frames::new(recv, most, metrics.clone());
     let outbox = Outbox::new(conn.relay.metrics.clone());
     let mut writer = conn.tasks.spawn(outbox.clone().write_to(send).in_current_span());
     let first = tokio::select! {
@@ -102,7 +109,11 @@ async fn stream(conn: Arc<Conn>, send: SendStream, recv: RecvStream) {
         },
     };
     match first {
-        Ok(Message::Hello(hello)) => session::serve(conn, hello, frames, outbox.clone()).await,
+        Ok(Message::Hello(hello)) => {
+            // Rosters come in large frames.
+            frames.lift();
+            session::serve(conn, hello, frames, outbox.clone()).await;
+        }
         Ok(first @ (Message::ChunkPut(_) | Message::ChunkGet(_) | Message::ChunkHave(_))) => {
             chunks::serve(conn, first, frames, outbox.clone()).await;
         }
@@ -121,6 +132,7 @@ async fn stream(conn: Arc<Conn>, send: SendStream, recv: RecvStream) {
     outbox.end();
     if timeout(LAST_WORDS, &mut writer).await.is_err() {
         // It does not read: what waits for it is let go.
+        metrics.unread.inc();
         writer.abort();
     }
 }
@@ -163,6 +175,13 @@ impl Conn {
                 self.relay.metrics.limited("bytes_per_second_per_device");
             },
         }
+    }
+
+    /// Waits until so many bytes more may be on their way out. Whoever reads nothing holds up only its own connection.
+    pub(crate) async fn outgoing(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes.min(OUTGOING)).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        self.outgoing.clone().acquire_many_owned(bytes).await.ok()
     }
 
     /// Has this connection an admitted session of the group?

@@ -94,11 +94,17 @@ impl State<'_> {
         loop {
             newest.mark_unchanged();
             let credit = self.credit();
+            // Before anything is read or made: who reads nothing holds no more than its connection may.
+            let place = match self.out {
+                Out::Stream(_) => self.session.conn.outgoing(PAGE.bytes).await,
+                Out::Session => None,
+            };
             let short = match group.step(self.at, &self.session.conn.device, credit, BATCH) {
                 Step::Wait => {
                     self.caught_up().await?;
+                    drop(place);
                     self.wait(&mut newest).await?;
-                    false
+                    continue;
                 }
                 Step::Read => self.read_page(credit).await?,
                 Step::Send { blobs, upto, short } => {
@@ -116,6 +122,7 @@ impl State<'_> {
                     short
                 }
             };
+            drop(place);
             if short {
                 tokio::select! {
                     changed = self.granted.changed() => changed.map_err(|_| Stopped::Unsubscribed)?,

@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use iroh::endpoint::{ReadError, RecvStream};
-use zerok_protocol::{FrameError, HEADER_LEN, Message, frame_length};
+use zerok_protocol::{FrameError, HEADER_LEN, MAX_FRAME, MAX_MAILBOX_MESSAGE, Message, frame_length};
 
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::refuse::Refusal;
+
+/// Largest frame on a stream that no session stands behind: HELLO and everything about mailboxes fit. Strangers fill no
+/// memory with the first halves of larger ones.
+pub(crate) const STRANGERS_FRAME: usize = MAX_MAILBOX_MESSAGE + (16 << 10);
 
 /// Why no further frame can be read.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +21,9 @@ pub(crate) enum FramesError {
     /// What follows is not in frames.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// Larger than what is taken before a session is there.
+    #[error("frame of {0} bytes where at most {STRANGERS_FRAME} are taken without a session")]
+    TooEarly(usize),
     /// The stream ended inside a frame.
     #[error("truncated frame")]
     Truncated,
@@ -41,12 +49,26 @@ pub(crate) fn name(message: &Message) -> &'static str {
 pub(crate) struct Frames {
     stream: RecvStream,
     received: BytesMut,
+    /// Largest body taken.
+    most: usize,
     metrics: Arc<Metrics>,
 }
 
 impl Frames {
-    pub(crate) fn new(stream: RecvStream, metrics: Arc<Metrics>) -> Self {
-        Self { stream, received: BytesMut::new(), metrics }
+    /// `most` is the largest body taken, until [`Frames::lift`].
+    pub(crate) fn new(stream: RecvStream, most: usize, metrics: Arc<Metrics>) -> Self {
+        Self { stream, received: BytesMut::new(), most, metrics }
+    }
+
+    /// Takes every frame of the protocol from here on.
+    pub(crate) fn lift(&mut self) {
+        self.most = MAX_FRAME;
+    }
+
+    /// The next frame once its answer has room: who does not read is not listened to. Cancel-safe.
+    pub(crate) async fn next_answerable(&mut self, outbox: &Outbox) -> Result<Option<Bytes>, FramesError> {
+        outbox.room().await;
+        self.next().await
     }
 
     /// The next frame's body; none at the end of the stream. Cancel-safe: nothing is lost.
@@ -66,9 +88,12 @@ impl Frames {
         }
     }
 
-    fn take(&mut self) -> Result<Option<Bytes>, FrameError> {
+    fn take(&mut self) -> Result<Option<Bytes>, FramesError> {
         let Some(header) = self.received.first_chunk::<HEADER_LEN>() else { return Ok(None) };
         let length = frame_length(*header)?;
+        if length > self.most {
+            return Err(FramesError::TooEarly(length));
+        }
         let missing = (HEADER_LEN + length).saturating_sub(self.received.len());
         if missing > 0 {
             // All at once when a good part is there; before, only as bytes arrive.

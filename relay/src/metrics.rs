@@ -40,6 +40,7 @@ pub(crate) struct Metrics {
     pub(crate) pulls: Counter,
     pub(crate) deliveries: Counter,
     pub(crate) signals: Counter,
+    pub(crate) unread: Counter,
     pub(crate) chunks_in: Counter,
     pub(crate) chunks_out: Counter,
     pub(crate) bytes_in: Counter,
@@ -71,6 +72,7 @@ impl Metrics {
             pulls: Counter::default(),
             deliveries: Counter::default(),
             signals: Counter::default(),
+            unread: Counter::default(),
             chunks_in: Counter::default(),
             chunks_out: Counter::default(),
             bytes_in: Counter::default(),
@@ -102,6 +104,7 @@ impl Metrics {
         r.register("pulls", "Pages asked for", self.pulls.clone());
         r.register("deliveries", "Blobs delivered", self.deliveries.clone());
         r.register("signals", "Signals taken", self.signals.clone());
+        r.register("streams_unread", "Streams ended because nobody read them", self.unread.clone());
         r.register("chunks_in", "Chunks put", self.chunks_in.clone());
         r.register("chunks_out", "Chunks served", self.chunks_out.clone());
         r.register("bytes_in", "Bytes of frames received", self.bytes_in.clone());

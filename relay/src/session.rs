@@ -82,7 +82,7 @@ async fn run(session: &Arc<Session>, frames: &mut Frames) {
         let frame = tokio::select! {
             () = session.outbox.ended().cancelled() => return,
             () = stop.cancelled() => return goodbye(session).await,
-            frame = frames.next() => frame,
+            frame = frames.next_answerable(&session.outbox) => frame,
         };
         match frame {
             Ok(Some(frame)) => match decode(&frame) {
@@ -97,7 +97,6 @@ async fn run(session: &Arc<Session>, frames: &mut Frames) {
             Ok(None) | Err(FramesError::Lost(_)) => return,
             Err(e) => return session.outbox.end_with(&Refusal::invalid(e.to_string()).answer(None)),
         }
-        session.outbox.room().await;
     }
 }
 

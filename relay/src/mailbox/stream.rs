@@ -41,12 +41,11 @@ pub(crate) async fn serve(conn: Arc<Conn>, first: Message, mut frames: Frames, o
         if let Err((req, refusal)) = mailing.handle(message) {
             outbox.send(&refusal.answer(req));
         }
-        outbox.room().await;
         message = loop {
             let frame = tokio::select! {
                 () = outbox.ended().cancelled() => return,
                 () = conn.relay.stop.cancelled() => return outbox.end_with(&refuse::shutting_down()),
-                frame = frames.next() => frame,
+                frame = frames.next_answerable(outbox) => frame,
             };
             match frame {
                 Ok(Some(frame)) => match decode(&frame) {

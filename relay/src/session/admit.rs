@@ -72,7 +72,8 @@ async fn next(conn: &Conn, frames: &mut Frames, outbox: &Outbox, deadline: Insta
                 outbox.end_with(&refuse::shutting_down());
                 return None;
             }
-            frame = timeout_at(deadline, frames.next()) => frame,
+            () = outbox.ended().cancelled() => return None,
+            frame = timeout_at(deadline, frames.next_answerable(outbox)) => frame,
         };
         let refusal = match frame {
             Ok(Ok(Some(frame))) => match decode(&frame) {

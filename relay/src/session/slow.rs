@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::Instrument;
 use zerok_protocol::{
     Code, MAX_FRAME, MAX_PAGE_BLOBS, Message, Pull, PullResponse, RosterAppend, RosterGet, RosterOk,
@@ -44,6 +44,9 @@ impl SlowLane {
 async fn serve(session: Arc<Session>, mut inbox: mpsc::Receiver<Message>) {
     while let Some(request) = inbox.recv().await {
         session.outbox.room().await;
+        if session.over.is_cancelled() {
+            return;
+        }
         let (req, result) = match request {
             Message::Pull(request) => (request.req, pull(&session, request).await),
             Message::RosterGet(request) => (request.req, roster_get(&session, request).await),
@@ -63,20 +66,30 @@ async fn pull(session: &Session, request: Pull) -> Result<(), Refusal> {
         blobs: request.limit.unwrap_or(MAX_PAGE_BLOBS).clamp(1, MAX_PAGE_BLOBS),
         bytes: PAGE_BYTES - 64 * 1024,
     };
+    let Some(place) = place(session).await else { return Ok(()) };
     let storage = &session.conn.relay.storage;
     let page = storage.page(session.id, session.conn.device, request.after_cursor, limit).await?;
     session.conn.pace(page.blobs.iter().map(|b| b.payload.len()).sum()).await;
     let answer =
         PullResponse { req: request.req, blobs: page.blobs, upto: page.upto, has_more: page.has_more };
-    session.outbox.send(&answer.into());
+    session.outbox.send_large(answer.into(), place);
     Ok(())
 }
 
+/// Room for a page among what the connection has on its way out; none if the session is over before.
+async fn place(session: &Session) -> Option<OwnedSemaphorePermit> {
+    tokio::select! {
+        () = session.over.cancelled() => None,
+        place = session.conn.outgoing(MAX_FRAME) => place,
+    }
+}
+
 async fn roster_get(session: &Session, request: RosterGet) -> Result<(), Refusal> {
+    let Some(place) = place(session).await else { return Ok(()) };
     let storage = &session.conn.relay.storage;
     let statements = storage.statements(session.id, request.from, ROSTER_BYTES).await?;
     let head = session.group.known().roster.head();
-    session.outbox.send(&RosterPage { req: request.req, statements, head }.into());
+    session.outbox.send_large(RosterPage { req: request.req, statements, head }.into(), place);
     Ok(())
 }
 
