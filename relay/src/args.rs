@@ -118,4 +118,28 @@ mod tests {
         assert_eq!(config.server.bind, "127.0.0.1:3".parse().unwrap());
         assert_eq!(config.http.bind, None);
     }
+
+    #[test]
+    fn every_flag_of_the_configuration_sets_its_key() {
+        let line = [
+            "zerok-relay",
+            "--data",
+            "/srv/relay",
+            "--bind",
+            "127.0.0.1:3",
+            "--advertise",
+            "192.0.2.1:1,[2001:db8::1]:2",
+            "--http",
+            "127.0.0.1:4",
+            "--admission",
+            "open",
+        ];
+        let (config, _) = Args::parse_from(line).config().unwrap();
+        let mut expected = Config { data: "/srv/relay".into(), ..Config::default() };
+        expected.server.bind = "127.0.0.1:3".parse().unwrap();
+        expected.server.advertise = vec!["192.0.2.1:1".parse().unwrap(), "[2001:db8::1]:2".parse().unwrap()];
+        expected.server.admission = Some(Admission::Open);
+        expected.http.bind = Some("127.0.0.1:4".parse().unwrap());
+        assert_eq!(config, expected);
+    }
 }

@@ -87,3 +87,32 @@ fn transport(streams: u32, congestion: Congestion) -> QuicTransportConfig {
         })
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::any::Any;
+
+    use iroh::EndpointAddr;
+    use iroh::endpoint::PathId;
+    use noq::congestion::{Bbr3, Cubic};
+
+    use super::*;
+
+    /// The controller of a connection that such an endpoint has.
+    async fn controller(congestion: Congestion) -> Box<dyn Any> {
+        let loopback = "127.0.0.1:0".parse().unwrap();
+        let key = |n| SecretKey::from_bytes(&[n; 32]);
+        let relay = bind(loopback, key(1), 1, congestion).await.unwrap();
+        let device = bind(loopback, key(2), 1, Congestion::Cubic).await.unwrap();
+        let addr = EndpointAddr::new(relay.id()).with_ip_addr(relay.bound_sockets()[0]);
+        let accepting = async { relay.accept().await.unwrap().accept().unwrap().await.unwrap() };
+        let (_near, far) = tokio::join!(async { device.connect(addr, ALPN).await.unwrap() }, accepting);
+        far.congestion_state(PathId::ZERO).unwrap().into_any()
+    }
+
+    #[tokio::test]
+    async fn the_controller_is_the_configured_one() {
+        assert!(controller(Congestion::Cubic).await.is::<Cubic>());
+        assert!(controller(Congestion::Bbr3).await.is::<Bbr3>());
+    }
+}

@@ -124,4 +124,48 @@ mod tests {
         assert!(set(&[("ZEROK_RELAY_SERVER_BIND", "nowhere")]).is_err());
         assert!(set(&[("ZEROK_RELAY_SERVER_ADMISSION", "closed")]).is_err());
     }
+
+    /// Another value than `old`, as text and as it then stands in the file.
+    fn other(key: &str, old: &Value) -> (String, Value) {
+        match old {
+            Value::Integer(n) => ((n + 1).to_string(), Value::Integer(n + 1)),
+            Value::Boolean(b) => ((!b).to_string(), Value::Boolean(!b)),
+            Value::Array(_) => ("192.0.2.1:9".into(), Value::Array(vec!["192.0.2.1:9".into()])),
+            _ => {
+                let text = match key {
+                    "bind" => "127.0.0.1:9",
+                    "congestion" => "bbr3",
+                    "reserve_free_disk" => "7 %",
+                    _ => "/srv/other",
+                };
+                (text.into(), text.into())
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_of_the_example_file_is_set_by_its_variable_and_changes_no_other() {
+        let example: Table = toml::from_str(include_str!("../../relay.example.toml")).unwrap();
+        let default = Config::default().to_table();
+        assert_eq!(example, default, "every key is in the example file, with its default");
+        let mut keys = 0;
+        for (section, value) in &example {
+            let keys_of =
+                value.as_table().cloned().unwrap_or_else(|| Table::from_iter([("".into(), value.clone())]));
+            for (key, old) in keys_of {
+                let (text, new) = other(&key, &old);
+                let name = format!("{section}_{key}").trim_end_matches('_').to_ascii_uppercase();
+                let (config, unknown) = set(&[(&format!("ZEROK_RELAY_{name}"), &text)]).unwrap();
+                assert_eq!(unknown, Vec::<String>::new());
+                let mut expected = default.clone();
+                match expected.get_mut(section).unwrap() {
+                    Value::Table(table) => drop(table.insert(key, new)),
+                    value => *value = new,
+                }
+                assert_eq!(config.to_table(), expected, "{name}");
+                keys += 1;
+            }
+        }
+        assert!(keys > 35, "{keys}");
+    }
 }

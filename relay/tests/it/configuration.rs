@@ -1,8 +1,12 @@
 //! Keys that change what a relay does, where no other test shows it.
 
+use std::time::{Duration, Instant};
+
+use tokio::net::UdpSocket;
 use zerok_protocol::*;
 use zerok_relay::{Config, DataDirError, StartError};
 
+use crate::binary::{command, run, stderr};
 use crate::client::{Client, PATIENCE, TestRelay, config, hello, push};
 use crate::devices::{Chain, Device};
 
@@ -133,4 +137,116 @@ async fn dropping_a_relay_without_stopping_it_ends_it() {
         }
     };
     tokio::time::timeout(PATIENCE, free).await.expect("the relay goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_database_and_chunks_can_be_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let start = |key: Option<&str>| {
+        let mut config = config(&dir);
+        config.server.secret_key_path = key.map(at);
+        config.storage.database = Some(at("blobs.db"));
+        config.content.dir = Some(at("cache"));
+        zerok_relay::start(config)
+    };
+    let running = start(Some("identity")).await.unwrap();
+    let first = running.address().id;
+    let a = Device::new(1);
+    let chain = Chain::new(&a);
+    let client = Client::connect(running.address(), &a).await;
+    let (mut session, _) = client.session(&chain).await;
+    session.push(&chain, 1, &b"1"[..]).await;
+    let mut chunks = client.open().await;
+    let data = bytes::Bytes::from_static(b"chunk");
+    let put = ChunkPut { req: 1, group: chain.roster.group(), address: Hash::of(&data), data };
+    chunks.send(put).await;
+    assert!(matches!(chunks.next().await, Message::ChunkPutAck(_)));
+    running.stop().await;
+    for there in ["identity", "blobs.db", "cache"] {
+        assert!(at(there).exists(), "{there}");
+    }
+    for default in ["relay/relay.key", "relay/relay.db", "relay/chunks"] {
+        assert!(!at(default).exists(), "{default}");
+    }
+    assert_eq!(std::fs::read_dir(at("cache")).unwrap().count(), 1);
+    let again = start(Some("identity")).await.unwrap();
+    assert_eq!(again.address().id, first);
+    again.stop().await;
+    let other = start(None).await.unwrap();
+    assert_ne!(other.address().id, first);
+    other.stop().await;
+}
+
+/// Passes datagrams on between one client and the relay until it is told to swallow them.
+async fn line(relay: std::net::SocketAddr) -> (std::net::SocketAddr, tokio::sync::watch::Sender<bool>) {
+    let (near, far) =
+        (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let addr = near.local_addr().unwrap();
+    let (cut, is_cut) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        let (mut out, mut back) = (vec![0; 2000], vec![0; 2000]);
+        let mut client = addr;
+        loop {
+            tokio::select! {
+                Ok((length, from)) = near.recv_from(&mut out) => {
+                    client = from;
+                    if !*is_cut.borrow() {
+                        far.send_to(&out[..length], relay).await.unwrap();
+                    }
+                }
+                Ok((length, _)) = far.recv_from(&mut back) => if !*is_cut.borrow() {
+                    near.send_to(&back[..length], client).await.unwrap();
+                },
+            }
+        }
+    });
+    (addr, cut)
+}
+
+/// How long a stop takes with a device that has vanished.
+async fn stop_takes(grace: u64) -> Duration {
+    let relay = TestRelay::with(|c| c.server.shutdown_grace_secs = grace).await;
+    let mut address = relay.address();
+    let (through, cut) = line(address.addrs[0]).await;
+    address.addrs = vec![through];
+    let a = Device::new(1);
+    let client = Client::connect(&address, &a).await;
+    let _session = client.session(&Chain::new(&a)).await;
+    cut.send_replace(true);
+    let start = Instant::now();
+    relay.running.stop().await;
+    start.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_as_long_as_it_may_for_a_device_that_has_vanished() {
+    let (short, long) = tokio::join!(stop_takes(1), stop_takes(4));
+    assert!(short < Duration::from_millis(1900), "{short:?}");
+    assert!(long >= Duration::from_millis(1900) && long < Duration::from_secs(5), "{long:?}");
+}
+
+#[test]
+fn what_makes_no_sense_is_found_by_validate_and_stops_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = |variable: &str, value: &str, args: &[&str]| {
+        let output = run(command(dir.path()).args(args).env(variable, value));
+        assert_eq!(output.status.code(), Some(2), "{variable}");
+        let text = stderr(&output);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        text
+    };
+    for args in [&["--validate"][..], &["--bind", "127.0.0.1:0"]] {
+        let told = wrong("ZEROK_RELAY_STORAGE_MAX_GROUP_STORAGE", "1000", args);
+        assert!(told.contains("storage.max_group_storage = 1000") && told.contains("full blob"), "{told}");
+        let told = wrong("ZEROK_RELAY_STORAGE_MAX_TTL_SECS", "60", args);
+        assert!(told.contains("storage.max_ttl_secs = 60"), "{told}");
+        let told = wrong("ZEROK_RELAY_LIMITS_SIGNALS_PER_MINUTE_BURST", "0", args);
+        assert!(told.contains("limits.signals_per_minute_burst = 0"), "{told}");
+        let told = wrong("ZEROK_RELAY_STORAGE_RESERVE_FREE_DISK", "60 %", args);
+        assert!(told.contains("ZEROK_RELAY_STORAGE_RESERVE_FREE_DISK") && told.contains("0 to 50"), "{told}");
+    }
+    let sound = run(command(dir.path()).arg("--validate").env("ZEROK_RELAY_STORAGE_RESERVE_FREE_DISK", "6"));
+    assert_eq!(sound.status.code(), Some(0));
+    assert!(!dir.path().join("data").exists());
 }
