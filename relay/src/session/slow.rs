@@ -23,7 +23,8 @@ const PAGE_BYTES: usize = 1 << 20;
 /// Bytes of a page of statements as they are stored: what stands around them fits the rest of the frame.
 const ROSTER_BYTES: usize = MAX_FRAME - (16 << 10);
 
-pub(super) struct SlowLane(mpsc::Sender<Message>);
+// Boxed: the channel makes room for 32 of them at once, and most sessions never ask for anything.
+pub(super) struct SlowLane(mpsc::Sender<Box<Message>>);
 
 impl SlowLane {
     pub(super) fn start(session: &Arc<Session>) -> Self {
@@ -34,20 +35,20 @@ impl SlowLane {
 
     pub(super) fn take(&self, session: &Session, req: Option<u32>, request: Message) -> Result<(), Refused> {
         session.conn.message().map_err(|refusal| (req, refusal))?;
-        self.0.try_send(request).map_err(|_| {
+        self.0.try_send(Box::new(request)).map_err(|_| {
             let refusal = Refusal::new(Code::RelayOverloaded, "too many requests under way");
             (req, refusal.retry_after(Duration::from_millis(100)))
         })
     }
 }
 
-async fn serve(session: Arc<Session>, mut inbox: mpsc::Receiver<Message>) {
+async fn serve(session: Arc<Session>, mut inbox: mpsc::Receiver<Box<Message>>) {
     while let Some(request) = inbox.recv().await {
         session.outbox.room().await;
         if session.over.is_cancelled() {
             return;
         }
-        let (req, result) = match request {
+        let (req, result) = match *request {
             Message::Pull(request) => (request.req, pull(&session, request).await),
             Message::RosterGet(request) => (request.req, roster_get(&session, request).await),
             Message::RosterAppend(request) => (request.req, roster_append(&session, request).await),
