@@ -92,7 +92,8 @@ impl Chunks {
         done: impl FnOnce() + Send + 'static,
     ) -> Put {
         let mut index = self.index();
-        if self.free_disk.is_short() && !index.has(&group, &address) {
+        let size = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        if !index.has(&group, &address) && !self.free_disk.take(size) {
             return Put::Full;
         }
         let evicted = match index.insert(group, address, data.clone(), Instant::now()) {
@@ -104,7 +105,12 @@ impl Chunks {
         self.disk.remove(evicted);
         let of = self.index.clone();
         self.disk.write(group, address, data, move |written| {
-            of.lock().unwrap_or_else(PoisonError::into_inner).written(&group, &address, written);
+            of.lock().unwrap_or_else(PoisonError::into_inner).written(
+                &group,
+                &address,
+                written,
+                Instant::now(),
+            );
             done();
         });
         Put::Taken

@@ -16,6 +16,8 @@ const PINNED: Duration = Duration::from_secs(60);
 
 /// How long a vain search for room is not repeated.
 const FULL: Duration = Duration::from_millis(250);
+/// How long nothing is taken after a file could not be written, for most likely the disk is full.
+const UNWRITABLE: Duration = Duration::from_secs(1);
 
 /// Everything that may go is gone, and there is still no room.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub(super) struct Index {
     next: u64,
     /// Until then nothing may go: not looked for again.
     full_until: Option<Instant>,
+    /// A file could not be written: until then nothing more is taken.
+    unwritable_until: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -55,10 +59,20 @@ struct Chunk {
     size: u64,
     used: u64,
     data: Option<Bytes>,
-    on_disk: bool,
+    file: FileState,
     /// Online members that asked for it and do not have it yet.
     asked: BTreeSet<DeviceId>,
     pinned_until: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileState {
+    /// It is being written.
+    Begun,
+    /// All of it is there.
+    Whole,
+    /// It could not be written: the chunk is in memory alone.
+    Failed,
 }
 
 struct Waiter {
@@ -77,6 +91,7 @@ impl Index {
             memory: VecDeque::new(),
             next: 0,
             full_until: None,
+            unwritable_until: None,
         }
     }
 
@@ -100,7 +115,7 @@ impl Index {
             size,
             used: self.tick(),
             data: None,
-            on_disk: true,
+            file: FileState::Whole,
             asked: BTreeSet::new(),
             pinned_until: None,
         };
@@ -126,6 +141,9 @@ impl Index {
         if self.has(&id, &address) {
             return Ok(None);
         }
+        if self.unwritable_until.is_some_and(|until| until > now) {
+            return Err(Full);
+        }
         let size = u64::try_from(data.len()).unwrap_or(u64::MAX);
         let evicted = self.make_room(&id, size, now)?;
         let used = self.tick();
@@ -139,7 +157,7 @@ impl Index {
             size,
             used,
             data: Some(data),
-            on_disk: false,
+            file: FileState::Begun,
             asked: waiters.iter().map(|w| w.device).collect(),
             pinned_until: Some(now + PINNED),
         };
@@ -147,13 +165,13 @@ impl Index {
         Ok(Some(evicted))
     }
 
-    /// The chunk is on disk, or cannot be.
-    pub(super) fn written(&mut self, id: &GroupId, address: &Hash, written: bool) {
+    /// The chunk is on disk, or cannot be: then it is served from memory for as long as that has room.
+    pub(super) fn written(&mut self, id: &GroupId, address: &Hash, written: bool, now: Instant) {
         if !written {
-            return self.forget(id, address);
+            self.unwritable_until = Some(now + UNWRITABLE);
         }
         if let Some(chunk) = self.chunk(id, address) {
-            chunk.on_disk = true;
+            chunk.file = if written { FileState::Whole } else { FileState::Failed };
         }
         self.trim_memory();
     }
@@ -167,9 +185,16 @@ impl Index {
         while self.in_memory > MEMORY {
             let Some((id, address)) = self.memory.pop_front() else { return };
             let Some(chunk) = self.chunk(&id, &address) else { continue };
-            if !chunk.on_disk {
-                self.memory.push_front((id, address));
-                return;
+            match chunk.file {
+                FileState::Whole => {}
+                FileState::Failed => {
+                    self.forget(&id, &address);
+                    continue;
+                }
+                FileState::Begun => {
+                    self.memory.push_front((id, address));
+                    return;
+                }
             }
             let freed = chunk.data.take().map_or(0, |data| data.len());
             self.in_memory -= freed;
@@ -330,7 +355,7 @@ impl Group {
     fn free(&self, now: Instant) -> impl Iterator<Item = (u64, Hash, u64)> {
         self.order.iter().filter_map(move |(used, address)| {
             let chunk = self.chunks.get(address)?;
-            let free = chunk.on_disk && chunk.pinned_until.is_none_or(|until| until <= now);
+            let free = chunk.file != FileState::Begun && chunk.pinned_until.is_none_or(|until| until <= now);
             free.then_some((*used, *address, chunk.size))
         })
     }

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::file::{self, FileError, database};
+use super::schema;
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
 
@@ -137,6 +138,7 @@ pub fn check(config: &Config, options: CheckOptions) -> Result<Report, CheckErro
         }
         opened => opened?,
     };
+    bring_up_to_date(&mut connection, &path, options.repair)?;
     let mut report = Report::default();
     structure(&connection, options.repair, &mut report);
     if options.repair {
@@ -148,6 +150,17 @@ pub fn check(config: &Config, options: CheckOptions) -> Result<Report, CheckErro
         chunks::check(&config.chunks_dir(), options.repair, &mut report).map_err(CheckError::Chunks)?;
     }
     Ok(report)
+}
+
+/// The rows are judged by the tables of this version.
+fn bring_up_to_date(connection: &mut Connection, path: &Path, may_write: bool) -> Result<(), FileError> {
+    if may_write {
+        let migrated = schema::migrations().to_latest(connection);
+        return migrated.map_err(|e| FileError::Migration { path: path.to_owned(), source: e });
+    }
+    let version: usize =
+        connection.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(database(path))?;
+    if version < schema::latest() { Err(FileError::Older(path.to_owned())) } else { Ok(()) }
 }
 
 fn is_corrupt(e: &rusqlite::Error) -> bool {

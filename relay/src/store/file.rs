@@ -34,6 +34,18 @@ pub enum FileError {
         /// The newest version known here.
         known: usize,
     },
+    /// An older zerok-relay made it, and this one has not run since.
+    #[error("{} is of an older version: start the relay once, which brings it up to date", .0.display())]
+    Older(PathBuf),
+    /// Bringing it up to this version fails.
+    #[error("{} cannot be brought up to date", .path.display())]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite_migration::Error,
+    },
     /// It cannot be read or written.
     #[error("{}", .path.display())]
     Io {

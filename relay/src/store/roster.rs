@@ -131,5 +131,6 @@ fn encode(append: &Append) -> Result<Vec<u8>, StoreError> {
 }
 
 fn decode(body: &[u8]) -> Result<Append, StoreError> {
-    rmp_serde::from_slice(body).map_err(|e| StoreError::Database(format!("statement: {e}").into()))
+    // It was encoded here: these are not the bytes that were written.
+    rmp_serde::from_slice(body).map_err(|_| StoreError::Damaged)
 }

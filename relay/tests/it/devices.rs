@@ -13,6 +13,13 @@ impl Device {
         Self(SigningKey::from_bytes(&[seed; 32]))
     }
 
+    /// More than there are bytes.
+    pub(crate) fn numbered(n: u32) -> Self {
+        let mut seed = [0xee; 32];
+        seed[..4].copy_from_slice(&n.to_be_bytes());
+        Self(SigningKey::from_bytes(&seed))
+    }
+
     pub(crate) fn secret(&self) -> [u8; 32] {
         self.0.to_bytes()
     }
@@ -21,11 +28,11 @@ impl Device {
         DeviceId(self.0.verifying_key().to_bytes())
     }
 
-    fn member(&self) -> Member {
+    pub(crate) fn member(&self) -> Member {
         Member { device: self.id(), kem: KemKey([self.id().0[0]; 1216]) }
     }
 
-    fn sign(&self, statement: &Statement, joiner: Option<&Device>) -> Signed {
+    pub(crate) fn sign(&self, statement: &Statement, joiner: Option<&Device>) -> Signed {
         let bytes = statement.to_bytes();
         let signature = Signature(self.0.sign(&Statement::to_sign(&bytes)).to_bytes());
         let joiner = joiner.map(|j| Signature(j.0.sign(&j.member().to_sign()).to_bytes()));
@@ -71,6 +78,13 @@ impl Chain {
 
     pub(crate) fn add(&mut self, by: &Device, joiner: &Device) {
         self.extend(by, Change::Add { member: joiner.member() }, &[joiner.id()], Some(joiner));
+    }
+
+    /// Adds a member whose keys exist only in a recovery file.
+    pub(crate) fn recovery(&mut self, by: &Device, file: &Device) {
+        let mut all: Vec<_> = self.roster.members().keys().copied().collect();
+        all.push(file.id());
+        self.extend(by, Change::Recovery { member: file.member() }, &all, Some(file));
     }
 
     pub(crate) fn revoke(&mut self, by: &Device, gone: &Device) {

@@ -1,5 +1,7 @@
 //! How long blobs live.
 
+use std::time::Duration;
+
 use zerok_protocol::*;
 
 use crate::client::{Client, Stream, TestRelay, blob_id, push};
@@ -7,25 +9,25 @@ use crate::devices::{Chain, Device};
 
 /// All blobs that the session's device may see.
 async fn all(stream: &mut Stream) -> Vec<BlobId> {
+    let (mut after_cursor, mut blobs) = (0, Vec::new());
     loop {
-        stream.send(Pull { req: 77, after_cursor: 0, limit: None }).await;
-        match stream.next().await {
-            Message::PullResponse(page) => {
-                assert!(!page.has_more);
-                return page.blobs.iter().map(|b| b.blob_id).collect();
-            }
-            // Who asks again and again is told when.
-            Message::Error(Error { code: Code::RateLimited, retry_after_ms: Some(ms), .. }) => {
-                tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
-            }
-            other => panic!("{other:?}"),
+        stream.send(Pull { req: 77, after_cursor, limit: None }).await;
+        let Message::PullResponse(page) = stream.next().await else { panic!("no page") };
+        blobs.extend(page.blobs.iter().map(|b| b.blob_id));
+        after_cursor = page.upto;
+        if !page.has_more {
+            return blobs;
         }
     }
 }
 
 /// Repeats the question until the answer is the expected one: acknowledgements become durable a moment later.
 async fn until(stream: &mut Stream, expected: &[BlobId]) {
-    let waiting = async { while all(stream).await != expected {} };
+    let waiting = async {
+        while all(stream).await != expected {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
     tokio::time::timeout(crate::client::PATIENCE, waiting)
         .await
         .expect("the blobs did not become as expected");
@@ -115,6 +117,96 @@ async fn who_is_revoked_no_longer_holds_back_what_the_others_have() {
     s[0].1.send(RosterAppend { req: 1, statements: chain.appends[3..].to_vec() }).await;
     assert!(matches!(s[0].1.next().await, Message::RosterOk(_)));
     until(&mut s[1].1, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_left_is_no_longer_waited_for() {
+    let relay = TestRelay::start().await;
+    let (a, b, c) = (Device::new(1), Device::new(2), Device::new(3));
+    let mut chain = Chain::of(&[&a, &b, &c]);
+    let mut s = sessions(&relay, &chain, &[&a, &b, &c]).await;
+    let cursor = s[0].1.push(&chain, 1, &b"1"[..]).await.cursor;
+    s[1].1.send(Ack { cursor }).await;
+    assert_eq!(all(&mut s[1].1).await, [blob_id(1)]);
+    chain.leave(&c);
+    s[2].1.send(RosterAppend { req: 1, statements: chain.appends[3..].to_vec() }).await;
+    until(&mut s[1].1, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_member_is_not_waited_for() {
+    let relay = TestRelay::start().await;
+    let (a, b, file) = (Device::new(1), Device::new(2), Device::new(3));
+    let mut chain = Chain::of(&[&a, &b]);
+    chain.recovery(&a, &file);
+    let mut s = sessions(&relay, &chain, &[&a, &b]).await;
+    let one = s[0].1.push(&chain, 1, &b"1"[..]).await.cursor;
+    let two = s[1].1.push(&chain, 2, &b"2"[..]).await.cursor;
+    s[1].1.send(Ack { cursor: one }).await;
+    until(&mut s[1].1, &[]).await;
+    assert_eq!(all(&mut s[0].1).await, [blob_id(2)]);
+    s[0].1.send(Ack { cursor: two }).await;
+    until(&mut s[0].1, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_member_alone_keeps_nothing_from_staying() {
+    let relay = TestRelay::start().await;
+    let (a, file) = (Device::new(1), Device::new(3));
+    let mut chain = Chain::new(&a);
+    chain.recovery(&a, &file);
+    let mut s = sessions(&relay, &chain, &[&a]).await;
+    let cursor = s[0].1.push(&chain, 1, &b"1"[..]).await.cursor;
+    s[0].1.send(Ack { cursor }).await;
+    // Nobody is there who could have it: it stays for who may come.
+    let mut recovered = sessions(&relay, &chain, &[&file]).await;
+    assert_eq!(all(&mut recovered[0].1).await, [blob_id(1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_to_live_is_an_hour_at_least_thirty_days_at_most_and_a_week_by_itself() {
+    let relay = TestRelay::start().await;
+    let a = Device::new(1);
+    let chain = Chain::new(&a);
+    let mut s = sessions(&relay, &chain, &[&a]).await;
+    for (n, ttl_seconds) in [(1, Some(0)), (2, Some(7200)), (3, Some(u64::MAX)), (4, None)] {
+        s[0].1.send(Push { ttl_seconds, ..push(&chain, n, &b"1"[..]) }).await;
+        s[0].1.ack().await;
+    }
+    let dir = relay.dir.clone();
+    relay.running.stop().await;
+    let database = rusqlite::Connection::open(dir.path().join("relay/relay.db")).unwrap();
+    let mut select =
+        database.prepare("SELECT (expires_ms - stored_ms) / 1000 FROM blobs ORDER BY cursor").unwrap();
+    let lives: Vec<u64> = select.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(lives, [3600, 7200, 30 * 86_400, 7 * 86_400]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_quota_the_oldest_of_all_pushers_that_another_has_go_first() {
+    let relay = TestRelay::with(|c| c.storage.max_group_storage = 1 << 20).await;
+    let (a, b, c) = (Device::new(1), Device::new(2), Device::new(3));
+    let chain = Chain::of(&[&a, &b, &c]);
+    let mut s = sessions(&relay, &chain, &[&a, &b, &c]).await;
+    s[1].1.push(&chain, 1, vec![1; 260_000]).await;
+    s[0].1.push(&chain, 2, vec![2; 260_000]).await;
+    s[1].1.push(&chain, 3, vec![3; 260_000]).await;
+    let four = s[0].1.push(&chain, 4, vec![4; 260_000]).await.cursor;
+    // b has all of a's, a has nothing of b's.
+    s[1].1.send(Ack { cursor: four }).await;
+    until_stored(&mut s[1]).await;
+    s[1].1.push(&chain, 5, vec![5; 260_000]).await;
+    assert_eq!(all(&mut s[2].1).await, [1, 3, 4, 5].map(blob_id));
+    s[1].1.push(&chain, 6, vec![6; 260_000]).await;
+    assert_eq!(all(&mut s[2].1).await, [1, 3, 5, 6].map(blob_id));
+    // What nobody else has is left: it stays.
+    s[1].1.send(push(&chain, 7, vec![7; 260_000])).await;
+    assert_eq!(s[1].1.error().await.code, Code::GroupQuotaExceeded);
+}
+
+/// Until its acknowledgement is known to the relay: the answer to what comes behind it on the stream.
+async fn until_stored(session: &mut (Client, Stream)) {
+    all(&mut session.1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

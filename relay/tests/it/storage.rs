@@ -2,6 +2,9 @@
 
 mod backup;
 mod check;
+mod damage;
+mod full;
+mod versions;
 
 use std::path::Path;
 use std::process::Output;

@@ -5,7 +5,7 @@ use zerok_protocol::{GroupId, Hash};
 
 use crate::known::Known;
 use crate::store::blobs::from_sql;
-use crate::store::roster;
+use crate::store::{StoreError, roster};
 
 /// Blobs that are read at a time.
 const PAGE: i64 = 64;
@@ -46,7 +46,11 @@ pub(super) fn rosters(c: &Connection, repair: bool) -> rusqlite::Result<(u64, u6
     let (mut seen, mut damaged) = (0, 0);
     for (no, id) in groups {
         seen += 1;
-        if !id.is_some_and(|id| holds(c, no, id)) {
+        let holds = match id {
+            Some(id) => holds(c, no, id)?,
+            None => false,
+        };
+        if !holds {
             damaged += 1;
             if repair {
                 c.execute("DELETE FROM groups WHERE no = ?1", [no])?;
@@ -56,20 +60,22 @@ pub(super) fn rosters(c: &Connection, repair: bool) -> rusqlite::Result<(u64, u6
     Ok((seen, damaged))
 }
 
-fn holds(c: &Connection, no: i64, id: GroupId) -> bool {
-    let Ok(Some(record)) = roster::load(c, &id) else { return false };
-    let statements = record.statements.into_iter().map(|s| s.append).collect();
-    let Ok((known, _)) = Known::extend(None, id, statements) else { return false };
-    let counted = |device: &[u8]| known.roster.counted().any(|id| id.as_bytes() == device);
-    let members = || {
-        let mut select = c.prepare_cached("SELECT device, counted FROM members WHERE group_no = ?1")?;
-        let rows = select.query_map([no], |r| Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, bool>(1)?)))?;
-        rows.collect::<rusqlite::Result<Vec<_>>>()
+fn holds(c: &Connection, no: i64, id: GroupId) -> rusqlite::Result<bool> {
+    let record = match roster::load(c, &id) {
+        Ok(Some(record)) => record,
+        Ok(None) | Err(StoreError::Damaged) => return Ok(false),
+        // It is not known whether it holds: nothing is dropped for that.
+        Err(e) => return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(e))),
     };
-    members().is_ok_and(|members| {
-        let as_named = members.iter().all(|(device, counts)| *counts == counted(device));
-        as_named && members.iter().filter(|(_, counts)| *counts).count() == known.roster.counted().count()
-    })
+    let statements = record.statements.into_iter().map(|s| s.append).collect();
+    let Ok((known, _)) = Known::extend(None, id, statements) else { return Ok(false) };
+    let counted = |device: &[u8]| known.roster.counted().any(|id| id.as_bytes() == device);
+    let members: Vec<(Vec<u8>, bool)> = c
+        .prepare_cached("SELECT device, counted FROM members WHERE group_no = ?1")?
+        .query_map([no], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let as_named = members.iter().all(|(device, counts)| *counts == counted(device));
+    Ok(as_named && members.iter().filter(|(_, counts)| *counts).count() == known.roster.counted().count())
 }
 
 /// Every blob by its hash.

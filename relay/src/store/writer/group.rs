@@ -81,8 +81,9 @@ impl Thread {
     /// Runs a group as one transaction. If that is lost, nothing of it happened.
     fn commit(&mut self, group: Vec<Command>) -> (Result<(), StoreError>, Done) {
         let mut done = Done::default();
+        let bytes: usize = group.iter().map(weight).sum();
+        let disk_short = !self.free_disk.take(u64::try_from(bytes).unwrap_or(u64::MAX));
         let mut commands = group.into_iter();
-        let disk_short = self.free_disk.is_short();
         let outcome = self.transact(&mut commands, disk_short, &mut done);
         let outcome = self.state.seen(outcome);
         let no_room = |result: &Result<Pushed, _>| matches!(result, Err(StoreError::DiskFull));
