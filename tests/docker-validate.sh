@@ -246,7 +246,7 @@ check 'the relay image names its two ports' is 'map[4433/udp:{} 8080/tcp:{}]' "$
 # ---- the configuration
 
 hard=(--read-only --cap-drop ALL --security-opt no-new-privileges --health-interval 1s --health-start-period 20s)
-once() { docker run --rm --name "$run-once" "${hard[@]}" "$@"; }
+once() { docker run --rm --name "$run-once" --network none "${hard[@]}" "$@"; }
 refuses() { # FILE WORD: status 2, and the word is in what it says
     local code=0
     once -v "$1:/etc/0k-sync/relay.toml:ro" "$run-relay" --validate >"$work/refused" 2>&1 || code=$?
@@ -331,19 +331,16 @@ check 'the relay counts it in its metrics' serves 8080 /metrics '^zerok_relay_[a
 
 # ---- its life
 
-backs_up() { docker exec "$run-relay" zerok-relay backup /data/backup && docker cp "$run-relay:/data/backup" "$work/backup" && [[ -s $work/backup ]]; }
-check 'a backup is made while the relay runs' backs_up
-# As contrib/docker/README.md says it, onto a new volume.
+backs_up() { docker exec "$run-relay" zerok-relay backup - >"$work/backup" && [[ -s $work/backup ]]; }
 restores() {
     docker volume create "$run-new"
-    docker create --name "$run-new" "${hard[@]}" -v "$run-new:/data" "$run-relay"
-    tar --owner=10001 --group=10001 -c -C "$work" backup | docker cp - "$run-new:/data"
-    once -v "$run-new:/data" "$run-relay" restore /data/backup
-    docker start "$run-new"
+    once -i -v "$run-new:/data" "$run-relay" restore - <"$work/backup"
+    docker run -d --name "$run-new" "${hard[@]}" --network "$run" -v "$run-new:/data" "$run-relay"
     becomes_healthy new
     same_id "$1" new
 }
-before=$(relay_id) || true
+check 'a backup is made while the relay runs' backs_up
+before=$(relay_id 2>"$work/said") || true
 check 'the backup makes the same relay of an empty volume' restores "$before"
 check 'the relay ends in under 5 s with status 0 at SIGTERM, its devices connected' ends_in_order relay
 docker rm "$run-relay" >"$work/said"
