@@ -38,7 +38,7 @@ async fn closed_for_rate(client: &Client) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_connects_too_often_is_told_when_to_come_back_and_no_other_is() {
     let relay = relay(|c| {
-        c.limits.connections_per_device = 60;
+        c.limits.connections_per_device = 20;
         c.limits.connections_per_device_burst = 2;
     })
     .await;
@@ -47,7 +47,7 @@ async fn a_device_that_connects_too_often_is_told_when_to_come_back_and_no_other
     let _second = Client::connect(&relay.address(), &a).await;
     let third = Client::connect(&relay.address(), &a).await;
     let wait = closed_for_rate(&third).await;
-    assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
+    assert!(wait > Duration::ZERO && wait <= Duration::from_secs(3), "{wait:?}");
     // What it has goes on, and others come and go.
     first.session(&Chain::new(&a)).await;
     Client::connect(&relay.address(), &b).await.session(&Chain::new(&b)).await;
@@ -160,7 +160,7 @@ async fn there_are_not_many_more_connections_than_there_may_be_sessions() {
     };
     assert!(format!("{refused:#?}").contains("CONNECTION_REFUSED"), "{refused:#?}");
     // One for the session, and a hundred beside; what is under way is not counted yet.
-    assert!((101..=104).contains(&held.len()), "{}", held.len());
+    assert!((101..=120).contains(&held.len()), "{}", held.len());
     assert!(metrics(&relay).await.contains("rejected_handshakes_total{reason=\"full\"} 1"));
     held.clear();
     let a = Device::new(1);
