@@ -8,13 +8,16 @@ mod versions;
 
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binary::{command, run};
-use crate::client::config;
+use crate::client::{Client, PATIENCE, TestRelay, config};
+use crate::devices::{Chain, Device};
+use crate::http::request;
 use zerok_relay::{Config, Running};
 
 /// A relay's directory, outside of any relay.
@@ -50,6 +53,43 @@ impl Place {
     fn database(&self) -> Connection {
         Connection::open(self.data().join("relay.db")).unwrap()
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn room_goes_back_to_the_disk_when_much_has_expired_unless_that_is_off() {
+    let mut sizes = Vec::new();
+    for vacuum in [true, false] {
+        let place = Place::new();
+        let mut config = place.config();
+        (config.storage.max_ttl_secs, config.storage.default_ttl_secs) = (1, 1);
+        (config.cleanup.interval_secs, config.cleanup.vacuum) = (1, vacuum);
+        config.http.bind = Some("127.0.0.1:0".parse().unwrap());
+        let relay = zerok_relay::start(config).await.unwrap();
+        let a = Device::new(1);
+        let chain = Chain::new(&a);
+        let client = Client::connect(relay.address(), &a).await;
+        let (mut session, _) = client.session(&chain).await;
+        for n in 0..20 {
+            session.push(&chain, n, vec![0; 1 << 20]).await;
+        }
+        let relay = TestRelay { running: relay, dir: std::sync::Arc::new(tempfile::tempdir().unwrap()) };
+        let gone = async {
+            while !request(&relay, "GET /health").await.1.contains("\"blobs\":0") {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("nothing expires");
+        let size = || place.data().join("relay.db").metadata().unwrap().len();
+        let shorter = async {
+            while vacuum && size() > 8 << 20 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, shorter).await.expect("the file stays as long as it was");
+        relay.running.stop().await;
+        sizes.push(size());
+    }
+    assert!(sizes[0] < 8 << 20 && sizes[1] > 20 << 20, "{sizes:?}");
 }
 
 fn stdout(output: &Output) -> String {
