@@ -66,7 +66,7 @@ pub enum RosterError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Where its envelopes are sealed to.
-    pub kem: KemKey,
+    pub kem: Box<KemKey>,
     /// Seniority, the lower the more senior: one more than `joined`; a recovery member is 0.
     pub rank: u64,
     /// The number of the statement that admitted it.
@@ -109,8 +109,13 @@ impl Roster {
         }
         signed.verify(&statement)?;
         let hash = signed.hash();
-        let standing =
-            Standing { kem: member.kem, rank: 1, joined: 0, added_by: statement.by, recovery: false };
+        let standing = Standing {
+            kem: Box::new(member.kem),
+            rank: 1,
+            joined: 0,
+            added_by: statement.by,
+            recovery: false,
+        };
         Ok(Self {
             group: GroupId(hash.0),
             head: Head { n: 0, hash },
@@ -172,7 +177,7 @@ impl Roster {
                 let recovery = matches!(statement.change, Change::Recovery { .. });
                 let rank = if recovery { 0 } else { n + 1 };
                 let standing =
-                    Standing { kem: member.kem, rank, joined: n, added_by: statement.by, recovery };
+                    Standing { kem: Box::new(member.kem), rank, joined: n, added_by: statement.by, recovery };
                 self.members.insert(member.device, standing);
             }
             Change::Revoke { device, .. } => {

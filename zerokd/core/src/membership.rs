@@ -77,7 +77,7 @@ pub fn next_epoch(
         _ => None,
     };
     let stays = roster.members().iter().filter(|(device, _)| Some(**device) != gone);
-    let to: Vec<_> = stays.map(|(device, standing)| (*device, standing.kem)).collect();
+    let to: Vec<_> = stays.map(|(device, standing)| (*device, *standing.kem)).collect();
     let sealed = previous::seal_previous(new, roster.epoch(), previous);
     Draft::after(roster, change, None).issue(keys, &to, vec![sealed], new, constant)
 }
