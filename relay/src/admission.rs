@@ -1,7 +1,9 @@
 //! Who may have a session, and which statements a roster takes (PROTOCOL.md, "Admission to a group").
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zerok_protocol::roster::{Append, RosterError};
 use zerok_protocol::{Code, DeviceId, GroupId, Head, Hello, VERSION};
 
@@ -29,7 +31,11 @@ struct Proposal {
 
 /// Statements of a device that is no member yet by the roster so far: a long roster comes in several messages.
 #[derive(Default)]
-pub(crate) struct Staging(Option<Proposal>);
+pub(crate) struct Staging {
+    proposal: Option<Proposal>,
+    /// What it takes of its connection's share.
+    held: Option<OwnedSemaphorePermit>,
+}
 
 /// Judges a HELLO. `brought`: the device has sent its roster on this stream, so that its head tells nothing new.
 pub(crate) async fn judge(
@@ -83,6 +89,8 @@ pub(crate) async fn shut_out(
 /// A sender that has no session yet: what it brings is stored only once it makes the sender a member.
 pub(crate) struct Stranger<'a> {
     pub(crate) staging: &'a mut Staging,
+    /// What its connection may have staged on all its streams, in bytes.
+    pub(crate) share: Arc<Semaphore>,
     /// From its HELLO.
     pub(crate) token: Option<String>,
 }
@@ -139,7 +147,7 @@ async fn attempt(
         None => None,
     };
     let stored = group.as_ref().map_or(0, |group| group.known().length());
-    let earlier = stranger.as_ref().and_then(|stranger| stranger.staging.0.clone());
+    let earlier = stranger.as_ref().and_then(|stranger| stranger.staging.proposal.clone());
     let proposal = match earlier {
         Some(earlier) if earlier.expected == stored => Proposal::more(earlier, id, statements).await,
         earlier => {
@@ -157,8 +165,10 @@ async fn attempt(
     let mut tell = |head| answer.take().into_iter().for_each(|answer| answer(head));
     let token = match stranger {
         Some(stranger) if !proposal.known.roster.is_member(&device) => {
-            tell(proposal.known.roster.head());
-            return Ok(stranger.staging.keep(proposal)?);
+            let head = proposal.known.roster.head();
+            stranger.staging.keep(proposal, &stranger.share)?;
+            tell(head);
+            return Ok(());
         }
         Some(stranger) => stranger.token.clone(),
         None => None,
@@ -233,13 +243,23 @@ impl Proposal {
 }
 
 impl Staging {
-    fn keep(&mut self, proposal: Proposal) -> Result<(), Refusal> {
-        if proposal.bytes() > STAGED {
-            self.0 = None;
+    fn keep(&mut self, proposal: Proposal, share: &Arc<Semaphore>) -> Result<(), Refusal> {
+        let Self { held, .. } = std::mem::take(self);
+        let bytes = proposal.bytes();
+        if bytes > STAGED {
             let text = "too many statements without one that admits the sender";
             return Err(Refusal::new(Code::Unauthorized, text));
         }
-        self.0 = Some(proposal);
+        let more = bytes.saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        let more = share.clone().try_acquire_many_owned(u32::try_from(more).unwrap_or(u32::MAX));
+        let Ok(mut all) = more else {
+            let refusal = Refusal::new(Code::RelayOverloaded, "too many rosters brought at once");
+            return Err(refusal.retry_after(Duration::from_secs(1)));
+        };
+        if let Some(held) = held {
+            all.merge(held);
+        }
+        *self = Self { proposal: Some(proposal), held: Some(all) };
         Ok(())
     }
 }

@@ -24,6 +24,8 @@ use crate::{chunks, mailbox, session};
 pub(crate) const BUDGET: usize = 8 << 20;
 /// Bytes of pages, chunks and blobs that one connection may have on their way out of this process.
 const OUTGOING: usize = 8 << 20;
+/// Bytes of statements of one connection that wait for the one that makes their sender a member.
+const STAGED: usize = 32 << 20;
 /// How long a refused stream may take to be read by the device.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long the streams of a connection may take to end when the relay stops.
@@ -36,6 +38,7 @@ pub(crate) struct Conn {
     pub(crate) ip: Option<IpAddr>,
     pub(crate) budget: Arc<Semaphore>,
     outgoing: Arc<Semaphore>,
+    pub(crate) staged: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     /// Groups with admitted sessions on this connection, and how many.
     admitted: Mutex<HashMap<GroupId, usize>>,
@@ -47,6 +50,7 @@ pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr
     let conn = Arc::new(Conn {
         budget: Arc::new(Semaphore::new(BUDGET)),
         outgoing: Arc::new(Semaphore::new(OUTGOING)),
+        staged: Arc::new(Semaphore::new(STAGED)),
         tasks: TaskTracker::new(),
         admitted: Mutex::default(),
         relay,

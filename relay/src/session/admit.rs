@@ -107,7 +107,7 @@ async fn take_statements(
     // A task of its own: once begun, it is finished, whatever becomes of the stream.
     let task = conn.tasks.clone().spawn(async move {
         let answer = |head| outbox.send(&RosterOk { req, head }.into());
-        let stranger = Some(Stranger { staging: &mut staged, token });
+        let stranger = Some(Stranger { staging: &mut staged, share: conn.staged.clone(), token });
         let result = admission::append(&conn.relay, group, conn.device, stranger, statements, answer).await;
         (staged, result)
     });

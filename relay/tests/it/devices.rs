@@ -97,11 +97,28 @@ impl Chain {
         self.extend(by, Change::Rotate, &all, None);
     }
 
+    /// A new epoch with these beside it.
+    pub(crate) fn rotate_with(&mut self, by: &Device, sealed_previous: Vec<Bytes>) {
+        let all: Vec<_> = self.roster.members().keys().copied().collect();
+        self.extend_with(by, Change::Rotate, &all, None, sealed_previous);
+    }
+
     pub(crate) fn leave(&mut self, by: &Device) {
         self.extend(by, Change::Leave, &[], None);
     }
 
     fn extend(&mut self, by: &Device, change: Change, to: &[DeviceId], joiner: Option<&Device>) {
+        self.extend_with(by, change, to, joiner, vec![]);
+    }
+
+    fn extend_with(
+        &mut self,
+        by: &Device,
+        change: Change,
+        to: &[DeviceId],
+        joiner: Option<&Device>,
+        sealed_previous: Vec<Bytes>,
+    ) {
         let envelopes: Vec<_> = to.iter().map(|id| envelope(*id)).collect();
         let hashes: Vec<Hash> = envelopes.iter().map(Envelope::hash).collect();
         let statement = Statement {
@@ -109,11 +126,11 @@ impl Chain {
             group: Some(self.roster.group()),
             n: self.roster.head().n + 1,
             prev: Some(self.roster.head().hash),
-            envelopes_hash: change.needs_envelopes().then(|| envelopes_hash(&hashes, &[])),
+            envelopes_hash: change.needs_envelopes().then(|| envelopes_hash(&hashes, &sealed_previous)),
             change,
             by: by.id(),
         };
-        let append = Append { statement: by.sign(&statement, joiner), envelopes, sealed_previous: vec![] };
+        let append = Append { statement: by.sign(&statement, joiner), envelopes, sealed_previous };
         self.roster.append_with(&append).unwrap();
         self.appends.push(append);
     }
