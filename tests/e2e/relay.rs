@@ -98,6 +98,27 @@ fn a_wrong_config_is_refused_with_its_key() {
     }
 }
 
+#[test]
+fn blobs_that_rot_on_the_relays_disk_are_never_delivered_and_come_from_their_author_again() {
+    let mut pair = Pair::new();
+    pair.converge();
+    assert_eq!(pair.ben.stop(), Exit::Code(0));
+    for n in 0..10 {
+        pair.anna.push("c", format!("blob {n}").as_bytes());
+    }
+    wait_until("the relay has some", || pair.relay.metric("blobs").is_some_and(|n| n >= 1.0));
+    assert_eq!(pair.relay.stop(), Exit::Code(0));
+    let database = rusqlite::Connection::open(pair.relay.data().join("relay.db")).unwrap();
+    let rotten = database.execute("UPDATE blobs SET payload = randomblob(length(payload))", []).unwrap();
+    assert!(rotten > 0);
+    drop(database);
+    pair.relay.restart();
+    pair.ben.restart();
+    wait_until("ben has all of them", || pair.ben.pull("c").len() == 10);
+    let damaged = pair.relay.metric("damaged_items").unwrap();
+    assert!(damaged >= 1.0, "{damaged} found");
+}
+
 /// How often a device pushes that saves something five times a second for five minutes.
 const FIVE_MINUTES: usize = 1500;
 
