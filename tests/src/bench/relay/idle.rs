@@ -14,7 +14,9 @@ use crate::raw::{Client, Frames, Session};
 /// Devices of a group: a household's.
 const MEMBERS: u64 = 5;
 /// Waves of as many devices that come and go.
-const WAVES: u64 = 3;
+const WAVES: u64 = 2;
+/// How long iroh remembers an endpoint that is gone, and a little more.
+const REMEMBERED: Duration = Duration::from_secs(65);
 const SPAN: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(report: &mut Report, options: &RelayOptions) -> Result<()> {
@@ -44,6 +46,7 @@ pub(super) async fn run(report: &mut Report, options: &RelayOptions) -> Result<(
     for wave in 1..=WAVES {
         let others = arrive(&scene, groups * wave + 1..=groups * (wave + 1)).await?;
         leave(&mut scene, others).await?;
+        tokio::time::sleep(REMEMBERED).await;
         after.push(memory(process)?);
     }
     let count = groups * MEMBERS * (WAVES - 1);
