@@ -34,7 +34,8 @@ impl Stored {
     }
 }
 
-/// Stores a blob and gives it its cursor; true if it is new. A repeat gets the first cursor.
+/// Stores a blob and gives it its cursor; true if it is new. A repeat gets the first cursor. Whoever calls this relies on
+/// the insert being the only change, and the last that can fail.
 pub(super) fn push(work: &mut Work<'_>, blob: &NewBlob) -> Result<(Pushed, bool), StoreError> {
     let size = u64::try_from(blob.payload.len()).unwrap_or(u64::MAX);
     let mut group = work.books.group(work.connection, &blob.group)?;

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::file::{self, FileError, database};
-use super::schema;
+use super::{schema, vacuum};
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
 
@@ -146,6 +146,9 @@ pub fn check(config: &Config, options: CheckOptions) -> Result<Report, CheckErro
     } else {
         rows(&connection, false, &mut report);
     }
+    if options.repair && report.is_clean() && config.cleanup.vacuum {
+        give_room_back(&connection).map_err(database(&path))?;
+    }
     if options.chunks {
         chunks::check(&config.chunks_dir(), options.repair, &mut report).map_err(CheckError::Chunks)?;
     }
@@ -161,6 +164,11 @@ fn bring_up_to_date(connection: &mut Connection, path: &Path, may_write: bool) -
     let version: usize =
         connection.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(database(path))?;
     if version < schema::latest() { Err(FileError::Older(path.to_owned())) } else { Ok(()) }
+}
+
+/// A large database from before it could give room back learns it here, where nobody waits.
+fn give_room_back(connection: &Connection) -> rusqlite::Result<()> {
+    if vacuum::can_give_back(connection)? { Ok(()) } else { vacuum::write_anew(connection) }
 }
 
 fn is_corrupt(e: &rusqlite::Error) -> bool {

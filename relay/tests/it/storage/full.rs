@@ -14,15 +14,16 @@ use crate::binary::{command, run};
 use crate::client::{Client, PATIENCE, Stream, config, push};
 use crate::devices::{Chain, Device};
 
-/// A file system in memory, of 32 MiB.
+/// A small file system, in memory.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// None where mounting is not permitted.
-    fn mount() -> Option<Self> {
+    fn mount(mib: u32) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", "size=32m", "none"]).arg(dir.path()).output();
+        let mounted =
+            mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "none"]).arg(dir.path()).output();
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self(dir));
         }
@@ -131,12 +132,12 @@ impl Pair {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn below_the_reserve_new_bytes_are_refused_and_all_else_goes_on() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(128) else { return };
     let relay = zerok_relay::start(disk.config(50)).await.unwrap();
     let mut p = pair(&relay).await;
     let first = p.try_push(0, 1000).await.unwrap();
     assert_eq!(p.put(1).await, ChunkOutcome::Stored);
-    let filler = disk.fill(17 << 20);
+    let filler = disk.fill(66 << 20);
     let mut n = 0;
     let mut stored = vec![first];
     // The relay asks the file system twice a second.
@@ -172,7 +173,7 @@ async fn below_the_reserve_new_bytes_are_refused_and_all_else_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_disk_without_any_room_nothing_is_half_written_and_it_recovers_by_itself() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(32) else { return };
     let relay = zerok_relay::start(disk.config(0)).await.unwrap();
     let mut p = pair(&relay).await;
     let mut stored = vec![p.try_push(0, 1000).await.unwrap()];
@@ -207,7 +208,7 @@ async fn on_a_disk_without_any_room_nothing_is_half_written_and_it_recovers_by_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_finds_no_room_leaves_nothing_behind() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(32) else { return };
     let place = Place::new();
     let relay = place.start().await;
     let mut p = pair(&relay).await;

@@ -100,4 +100,7 @@ fn a_repair_of_a_database_of_version_1_migrates_it_and_drops_nothing() {
     let output = place.run(&["check", "--repair"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(super::stdout(&output), "1 group, 3 blobs (300 B): no damage\n");
+    // And from here on it can give room back to the disk.
+    let mode: i64 = place.database().pragma_query_value(None, "auto_vacuum", |r| r.get(0)).unwrap();
+    assert_eq!(mode, 2);
 }
