@@ -69,11 +69,15 @@ where
     }
 }
 
-/// Replaces every word with a run of hexadecimal digits, dots and colons that is long enough for an id or an address.
+/// Replaces every word with a run of hexadecimal digits, dots and colons that may be part of an id or an address.
 fn redact(text: &str) -> String {
     let hidden = |word: &str| {
         let runs = word.split(|c: char| !c.is_ascii_hexdigit() && c != '.' && c != ':');
-        runs.into_iter().any(|run| run.len() >= 7 && run.bytes().any(|b| b.is_ascii_digit()))
+        runs.into_iter().any(|run| {
+            let digits = run.bytes().any(|b| b.is_ascii_digit());
+            let net = run.bytes().filter(|b| *b == b':').count() >= 2;
+            run.len() >= 8 || digits && (run.len() >= 7 || net)
+        })
     };
     text.split(' ').map(|word| if hidden(word) { "[redacted]" } else { word }).collect::<Vec<_>>().join(" ")
 }
@@ -106,10 +110,15 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(target: "iroh::socket", "bound");
             tracing::warn!(target: "iroh::socket", remote = "127.0.0.1:4433", id = %"ab12cd34ef", "path lost");
+            tracing::warn!(target: "iroh::socket", remote = "[::1]:443", id = %"abcdefabcd", "faded: bead cafe");
             tracing::debug!(target: "zerok_relay::session", count = 12_345_678, "ours");
         });
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert!(!text.contains("bound") && !text.contains("127.0.0.1") && !text.contains("ab12"), "{text}");
+        assert!(
+            !text.contains("::1") && !text.contains("abcdef") && text.contains("faded: bead cafe"),
+            "{text}"
+        );
         assert!(text.contains("path lost") && text.contains("12345678"), "{text}");
     }
 }

@@ -21,6 +21,8 @@ mod redaction;
 mod reload;
 mod retention;
 mod roster;
+#[path = "../../protocol/tests/samples/mod.rs"]
+mod samples;
 mod session;
 mod storage;
 mod systemd;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use zerok_protocol::*;
 
-use crate::client::{Client, PATIENCE, Stream, TestRelay, endpoint, endpoint_addr, push};
+use crate::client::{Client, PATIENCE, Stream, TestRelay, endpoint, endpoint_addr};
 use crate::devices::{Chain, Device};
 
 /// What `/metrics` said, parsed and checked (OpenMetrics 1.0, "Text format").

@@ -1,7 +1,9 @@
 //! The log of the program at TRACE, over every message of the protocol, what is refused, what fails, and every
 //! subcommand: no id, no address, no payload, no token.
 
-use std::collections::{BTreeSet, HashSet};
+mod leaks;
+
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -16,12 +18,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use zerok_protocol::*;
 
+use self::leaks::{Secrets, leaks};
 use crate::binary::{Process, signal, until};
 use crate::client::{Client, Inbound, Stream, endpoint, endpoint_addr, hello, push};
 use crate::devices::{Chain, Device};
-
-#[path = "../../protocol/tests/samples/mod.rs"]
-mod samples;
+use crate::samples;
 
 /// What devices say to a relay, and it to them.
 const TO_RELAY: &[u8] =
@@ -43,13 +44,12 @@ fn canary<const N: usize>(seed: &str) -> [u8; N] {
 struct Talk {
     sent: BTreeSet<u8>,
     heard: BTreeSet<u8>,
-    bytes: Vec<(&'static str, Vec<u8>)>,
-    texts: Vec<String>,
+    secrets: Secrets,
 }
 
 impl Talk {
     fn id(&mut self, what: &'static str, id: impl AsRef<[u8]>) {
-        self.bytes.push((what, id.as_ref().to_vec()));
+        self.secrets.bytes.push((what, id.as_ref().to_vec()));
     }
 
     async fn say(&mut self, stream: &mut Stream, message: impl Into<Message>) {
@@ -179,7 +179,7 @@ async fn members(talk: &mut Talk, address: &RelayAddr, token: String) {
     talk.say(&mut sa, Push { payload: Bytes::from_static(b"canary-other"), ..blob.clone() }).await;
     let stale = EpochId { number: 5, tag: u64::from_be_bytes(canary("epoch")) };
     talk.id("epoch", stale.tag.to_be_bytes());
-    talk.texts.push(stale.tag.to_string());
+    talk.secrets.texts.push(stale.tag.to_string());
     talk.say(&mut sa, Push { epoch_id: stale, blob_id: BlobId(canary("stale")), ..blob.clone() }).await;
     talk.say(&mut sa, Push { recipient: Some(c.id()), blob_id: BlobId(canary("stray")), ..blob.clone() })
         .await;
@@ -339,7 +339,7 @@ async fn no_id_address_payload_or_token_is_in_the_log_whatever_is_said_at_whatev
         serde_json::from_str(&place.run(&["invite", "--note", "canary-note", "--json"])).unwrap();
     let invited: RelayAddr = invite["address"].as_str().unwrap().parse().unwrap();
     let token = invited.token.unwrap().expose().to_owned();
-    talk.texts.push(token.clone());
+    talk.secrets.texts.push(token.clone());
     members(&mut talk, &address, token).await;
     strangers(&mut talk, &address).await;
     let mut http = tokio::net::TcpStream::connect(place.http).await.unwrap();
@@ -404,7 +404,7 @@ fn search(place: &Place, talk: &Talk) {
     for (_, name) in Message::KINDS {
         assert!(text.contains(&format!("received kind=\"{name}\"")), "{name}");
     }
-    assert_eq!(leaks(&log, talk), Vec::<String>::new());
+    assert_eq!(leaks(&log, &talk.secrets), Vec::<String>::new());
     for line in text.lines() {
         let mut words = line.split_whitespace();
         let (Some(time), Some(level), Some(target)) = (words.next(), words.next(), words.next()) else {
@@ -416,96 +416,5 @@ fn search(place: &Place, talk: &Talk) {
         }
         let ours = target.starts_with("zerok_");
         assert!(ours || ["WARN", "ERROR"].contains(&level), "{line}");
-    }
-}
-
-/// What of it is in there, and where.
-fn leaks(log: &[u8], talk: &Talk) -> Vec<String> {
-    let text = String::from_utf8_lossy(log).to_lowercase();
-    let mut found = Vec::new();
-    let mut look = |what: &str, needle: &str| {
-        if text.contains(&needle.to_lowercase()) {
-            found.push(format!("{what}: {}", around(&text, needle)));
-        }
-    };
-    for canary in ["canary", "127.0.0.1", "::1"].into_iter().chain(talk.texts.iter().map(String::as_str)) {
-        look("text", canary);
-    }
-    for (what, bytes) in &talk.bytes {
-        for (form, needle) in forms(bytes) {
-            look(&format!("{what} {form}"), &needle);
-        }
-    }
-    let windows: HashSet<&[u8]> = log.windows(8).collect();
-    for (what, bytes) in &talk.bytes {
-        if bytes.windows(8).take(32).any(|raw| windows.contains(raw)) {
-            found.push(format!("{what} as it is"));
-        }
-    }
-    found
-}
-
-fn around(text: &str, needle: &str) -> String {
-    let at = text.find(&needle.to_lowercase()).unwrap_or(0);
-    text.get(at.saturating_sub(200)..(at + 200).min(text.len())).unwrap_or("").to_owned()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// How bytes are written as text: eight characters and more of it, from several places on.
-fn forms(bytes: &[u8]) -> Vec<(&'static str, String)> {
-    const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const BASE32: &[u8] = b"abcdefghijklmnopqrstuvwxyz234567";
-    const Z_BASE32: &[u8] = b"ybndrfg8ejkmcpqxot1uwisza345h769";
-    let mut forms = Vec::new();
-    for start in (0..bytes.len().saturating_sub(8).min(24)).step_by(4) {
-        let part = &bytes[start..start + 8];
-        forms.push(("in hex", hex(&part[..4])));
-        forms.push(("as a list", part.iter().take(4).map(u8::to_string).collect::<Vec<_>>().join(", ")));
-        forms.push((
-            "as a list in hex",
-            part.iter().take(4).map(|b| format!("{b:x}")).collect::<Vec<_>>().join(", "),
-        ));
-    }
-    for (form, alphabet, bits) in
-        [("in base64", BASE64, 6), ("in base32", BASE32, 5), ("in z-base-32", Z_BASE32, 5)]
-    {
-        forms.push((form, encode(&bytes[..bytes.len().min(8)], alphabet, bits)));
-    }
-    forms
-}
-
-/// The whole characters of an encoding with so many bits in each.
-fn encode(bytes: &[u8], alphabet: &[u8], bits: usize) -> String {
-    let digits: Vec<u8> =
-        bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
-    digits
-        .chunks_exact(bits)
-        .map(|digit| char::from(alphabet[digit.iter().fold(0, |all, bit| all << 1 | usize::from(*bit))]))
-        .collect()
-}
-
-#[test]
-fn what_leaks_is_found_however_it_is_written() {
-    let mut talk = Talk::default();
-    talk.id("id", canary::<32>("id"));
-    talk.texts.push("token-of-somebody".into());
-    let id = canary::<32>("id");
-    let leaking = [
-        forms(&id).into_iter().map(|(_, text)| text.into_bytes()).collect(),
-        vec![id[10..18].to_vec(), hex(&id[4..10]).to_uppercase().into_bytes(), hex(&id).into_bytes()],
-        vec![b"token-of-somebody".to_vec(), b"127.0.0.1:4433".to_vec(), b"canary-payload".to_vec()],
-    ]
-    .concat();
-    for leak in leaking {
-        let line = [b"2026-11-22 TRACE zerok_relay: received id=", &*leak, b"\n"].concat();
-        assert!(!leaks(&line, &talk).is_empty(), "{}", String::from_utf8_lossy(&line));
-    }
-    let blinded = format!("TRACE zerok_relay: connection{{device={}}}: received size=64", DeviceId(id));
-    assert!(leaks(blinded.as_bytes(), &talk).is_empty());
-    for (form, text) in [("in hex", "666f6f62"), ("in base64", "Zm9vYmFyYm"), ("in base32", "mzxw6ytb")] {
-        assert!(forms(b"foobarbaz").iter().any(|(name, found)| *name == form && found.starts_with(text)));
     }
 }

@@ -8,9 +8,7 @@ use zerok_protocol::*;
 use super::{Scene, errors, frame, noise};
 use crate::client::{PATIENCE, Stream, hello, push};
 use crate::devices::{Chain, Device};
-
-#[path = "../../../protocol/tests/samples/mod.rs"]
-mod samples;
+use crate::samples;
 
 /// Bodies that are no message.
 fn bodies() -> Vec<(&'static str, Vec<u8>)> {
@@ -26,7 +24,7 @@ fn bodies() -> Vec<(&'static str, Vec<u8>)> {
         ("one byte", vec![0x92]),
         ("no body", b"\x92\x10".to_vec()),
         ("an empty body", b"\x92\x10\x80".to_vec()),
-        ("a body that is cut off", push(&Chain::new(&Device::new(1)), 1, vec![1; 100]).cut()),
+        ("a body that is cut off", cut(push(&Chain::new(&Device::new(1)), 1, vec![1; 100]))),
         ("four billion statements", b"\x92\x04\x82\xa3req\x01\xaastatements\xdd\xff\xff\xff\xff".to_vec()),
         ("four billion fields", b"\x92\x24\xdf\xff\xff\xff\xff".to_vec()),
         ("four gigabytes of bytes", b"\x92\x33\x81\xa7payload\xc6\xff\xff\xff\xff".to_vec()),
@@ -38,16 +36,10 @@ fn bodies() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-trait Cut {
-    fn cut(self) -> Vec<u8>;
-}
-
-impl Cut for Push {
-    /// All of the frame's body but its last byte.
-    fn cut(self) -> Vec<u8> {
-        let whole = Message::from(self).to_frame();
-        whole[HEADER_LEN..whole.len() - 1].to_vec()
-    }
+/// All of the message's body but its last byte.
+fn cut(message: impl Into<Message>) -> Vec<u8> {
+    let whole = message.into().to_frame();
+    whole[HEADER_LEN..whole.len() - 1].to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,7 +29,7 @@ async fn who_vanishes_in_the_middle_of_a_push_gives_its_place_back() {
             let whole = Message::from(push(&chain, 2, vec![2; 100_000])).to_frame();
             session.raw(&whole[..50_000]).await;
             // The first half is there when what was sent after it is answered.
-            let (mut second, _) = (client.open().await, ());
+            let mut second = client.open().await;
             second.raw(&[0; 4]).await;
             second.error().await;
             (client, session)
@@ -45,7 +45,7 @@ async fn who_vanishes_in_the_middle_of_a_push_gives_its_place_back() {
     assert_eq!(refused.error().await.code, Code::RelayOverloaded);
     scene.bystanders.work().await;
     moved(scene.http(), &before, &[("sessions", 0.0), ("connections", 1.0), ("pushes_total", 2.0)]).await;
-    assert!(since.elapsed() < Duration::from_secs(12), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(14), "{:?}", since.elapsed());
     // Its place is another's.
     another.session(&Chain::new(&Device::new(2))).await;
     scene.bystanders.work().await;
