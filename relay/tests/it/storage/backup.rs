@@ -67,6 +67,41 @@ async fn a_running_relay_is_brought_back_elsewhere_under_its_own_key_and_repeats
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_amid_pushes_is_of_one_moment_and_misses_nothing_acknowledged_before_it() {
+    let (place, elsewhere) = (Place::new(), Place::new());
+    let a = Device::new(1);
+    let chain = Chain::of(&[&a, &Device::new(2)]);
+    let relay = place.start().await;
+    let client = Client::connect(relay.address(), &a).await;
+    let (mut session, _) = client.session(&chain).await;
+    let (acknowledged, mut first) = tokio::sync::oneshot::channel();
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let pushing = tokio::spawn(async move {
+        let mut acknowledged = Some(acknowledged);
+        for n in 0..u32::MAX {
+            session.push(&chain, n, vec![0; 5000]).await;
+            if n == 50 {
+                acknowledged.take().unwrap().send(()).unwrap();
+            }
+            if stopped.try_recv().is_ok() {
+                return n + 1;
+            }
+        }
+        0
+    });
+    (&mut first).await.unwrap();
+    let done = json(&place.run(&["backup", &place.file("b"), "--json"]));
+    stop.send(()).unwrap();
+    let pushed = pushing.await.unwrap();
+    let blobs = done["blobs"].as_u64().unwrap();
+    assert!((51..u64::from(pushed)).contains(&blobs), "{blobs} of {pushed}");
+    assert_eq!(elsewhere.run(&["restore", &place.file("b")]).status.code(), Some(0));
+    let output = elsewhere.run(&["check", "--json"]);
+    assert_eq!((output.status.code(), json(&output)["blobs"].as_u64()), (Some(0), Some(blobs)));
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_restore_replaces_is_kept_aside() {
     let (place, a, chain) = backed_up().await;
     let relay = place.start().await;
