@@ -54,6 +54,7 @@ impl Chunks {
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let mut index = Index::new(sizes);
+        disk::prepare(dir)?;
         let mut found = disk::scan(dir)?;
         found.sort_unstable_by_key(|chunk| chunk.modified);
         for chunk in found {

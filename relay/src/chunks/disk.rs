@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -87,10 +88,27 @@ pub(crate) struct Found {
     pub(crate) modified: SystemTime,
 }
 
+/// Makes the directory if it is missing, for its owner alone: names in it tell of groups. Of groups that are gone nothing
+/// stays but empty directories, and these go here.
+pub(super) fn prepare(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    for group in fs::read_dir(dir)? {
+        let group = group?;
+        if group.file_name().to_str().is_none_or(|name| name.parse::<GroupId>().is_err()) {
+            continue;
+        }
+        for sub in fs::read_dir(group.path())? {
+            // Refused for what is not empty.
+            let _ = fs::remove_dir(sub?.path());
+        }
+        let _ = fs::remove_dir(group.path());
+    }
+    Ok(())
+}
+
 /// What is on disk. What is no chunk by its name is left alone.
 pub(crate) fn scan(dir: &Path) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
-    fs::create_dir_all(dir)?;
     for group_dir in fs::read_dir(dir)? {
         let group_dir = group_dir?;
         let Some(Ok(group)) = group_dir.file_name().to_str().map(str::parse::<GroupId>) else { continue };

@@ -124,10 +124,17 @@ async fn chunks_survive_a_restart_and_a_damaged_one_is_never_served() {
     }
     let dir = p.relay.dir.clone();
     p.relay.running.stop().await;
+    let chunks = dir.path().join("relay/chunks");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&chunks.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700);
+    // Of a group that is gone.
+    let gone = chunks.join(GroupId([9; 32]).to_hex());
+    std::fs::create_dir_all(gone.join("aa")).unwrap();
     let address = Hash::of(&bad).to_hex();
     let file = dir.path().join("relay/chunks").join(p.chain.roster.group().to_hex());
     std::fs::write(file.join(&address[..2]).join(&address), vec![0; 1000]).unwrap();
     let running = zerok_relay::start(config(&dir)).await.unwrap();
+    assert!(!gone.exists());
     let p = pair(TestRelay { running, dir }).await;
     let mut stream = p.b.open().await;
     stream.send(get(&p.chain, 1, vec![Hash::of(&good), Hash::of(&bad)], 0)).await;
