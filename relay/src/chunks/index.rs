@@ -360,3 +360,45 @@ impl Group {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GROUP: GroupId = GroupId([1; 32]);
+
+    fn index() -> Index {
+        Index::new(Sizes { group: 1 << 30, total: 1 << 30 })
+    }
+
+    fn insert(index: &mut Index, n: u8, now: Instant) -> Result<Option<Evicted>, Full> {
+        index.insert(GROUP, Hash([n; 32]), Bytes::from(vec![n; 100]), now)
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_served_from_memory_and_for_a_moment_nothing_is_taken() {
+        let (mut index, now) = (index(), Instant::now());
+        insert(&mut index, 1, now).unwrap();
+        index.written(&GROUP, &Hash([1; 32]), false, now);
+        assert!(matches!(index.place(&GROUP, &Hash([1; 32])), Some(Place::Memory(_))));
+        assert_eq!(insert(&mut index, 2, now), Err(Full));
+        assert_eq!(insert(&mut index, 2, now + UNWRITABLE), Ok(Some(Vec::new())));
+    }
+
+    #[test]
+    fn the_least_recently_used_give_way_but_not_what_is_pinned_or_being_written() {
+        let (mut index, now) = (index(), Instant::now());
+        for n in 1..=4 {
+            insert(&mut index, n, now).unwrap();
+        }
+        for n in 1..=3 {
+            index.written(&GROUP, &Hash([n; 32]), true, now);
+        }
+        index.place(&GROUP, &Hash([1; 32]));
+        assert_eq!(index.give_way(u64::MAX, now), []);
+        let later = now + PINNED;
+        assert_eq!(index.give_way(150, later), [(GROUP, Hash([2; 32])), (GROUP, Hash([3; 32]))]);
+        assert_eq!(index.give_way(u64::MAX, later), [(GROUP, Hash([1; 32]))]);
+        assert_eq!(index.bytes(), 100);
+    }
+}
