@@ -117,7 +117,7 @@ fn address(config: &Config) -> anyhow::Result<RelayAddr> {
 
 fn read(path: &Path) -> anyhow::Result<RelayAddr> {
     let hint = || format!("{}: start the relay once, it writes its address there", path.display());
-    Ok(std::fs::read_to_string(path).with_context(hint)?.parse().with_context(hint)?)
+    std::fs::read_to_string(path).with_context(hint)?.parse().with_context(hint)
 }
 
 fn table(all: &[Invite]) -> String {
