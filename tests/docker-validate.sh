@@ -7,7 +7,8 @@
 # cannot be pulled, or with --make-bases, both are made here: Debian bookworm by debootstrap, with this machine's
 # Rust toolchain and crates, and what `cargo build --release` has built of the dependencies (needs root).
 #
-# Uses the running engine; as root without one it starts a dockerd of its own, which leaves the firewall alone, and stops it.
+# Uses the running engine; as root without one it starts a dockerd of its own, in a network of its own, and stops it. That one
+# reaches no registry, so it needs bases made here.
 # Exit codes: 0 all passed, 1 something failed, 77 there is no engine. The last line is `N passed, N failed`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,7 +27,7 @@ done
 run=zerok-validate-$$x
 work=$(mktemp -d)
 chmod 711 "$work"
-passed=0 failed=0 dockerd=
+passed=0 failed=0 dockerd='' inside=()
 
 # ---- what is left behind: nothing
 
@@ -105,9 +106,12 @@ own_engine() {
     [[ $EUID == 0 ]] || no_engine 'docker does not answer, and only root can start dockerd'
     command -v dockerd >/dev/null || no_engine 'dockerd is not installed (Debian: docker.io)'
     export DOCKER_HOST=unix://$work/docker.sock
-    dockerd --host "$DOCKER_HOST" --data-root "$work/engine" --exec-root "$work/exec" --pidfile "$work/dockerd.pid" \
-        --bridge none --iptables=false --ip-forward=false >"$work/dockerd.log" 2>&1 &
+    # In a network of its own, whose bridges and firewall rules end with it: those of this machine stay as they are, and cannot
+    # keep our containers apart.
+    unshare --net sh -c 'ip link set lo up && exec dockerd "$@"' dockerd --host "$DOCKER_HOST" --data-root "$work/engine" \
+        --exec-root "$work/exec" --pidfile "$work/dockerd.pid" >"$work/dockerd.log" 2>&1 &
     dockerd=$!
+    inside=(nsenter --net --target "$dockerd")
     if ! within 60 answers_or_ended || ! docker info >/dev/null 2>&1; then
         tail -n 20 "$work/dockerd.log"
         no_engine 'dockerd does not start here'
@@ -158,7 +162,7 @@ make() {
 
 builder=${builder:-$(default BUILDER_IMAGE)} runtime=${runtime:-$(default RUNTIME_IMAGE)}
 network=default
-if [[ -n $make_bases ]] || ! { pull "$builder" && pull "$runtime"; }; then
+if [[ -n $make_bases || -n $dockerd ]] || ! { pull "$builder" && pull "$runtime"; }; then
     must 'base images are made of this machine' make
     builder=$run-builder runtime=$run-runtime
     # Everything is in the image: nothing may be fetched.
@@ -283,7 +287,7 @@ becomes_healthy() {
     return 1
 }
 runs_as() { docker top "$run-$1" -eo uid,pid,comm | tee /dev/stderr | awk -v uid="$2" 'NR > 1 && $1 != uid { exit 1 }'; }
-fetch() { curl -sS --max-time 5 "http://$(docker port "$run-relay" "$1" | head -n 1)$2"; }
+fetch() { "${inside[@]}" curl -sS --max-time 5 "http://$(docker port "$run-relay" "$1" | head -n 1)$2"; }
 # In a variable, not a pipe: grep -q hangs up early, and curl would call that a failure.
 serves() { local text; text=$(fetch "$1" "$2") && printf '%s\n' "$text" && grep -q "$3" <<<"$text"; }
 invite() { docker exec "$run-${1:-relay}" zerok-relay invite; }
