@@ -147,14 +147,25 @@ impl Mailboxes {
         if mailbox.opener != *device {
             return Err(MailboxError::NotYours);
         }
-        let mut waiting = mailbox.waiting();
-        waiting.closed = true;
-        if waiting.joiner.is_empty() {
-            self.all().remove(id);
+        // Never both locks in this order: `open` takes them the other way round.
+        let useless = {
+            let mut waiting = mailbox.waiting();
+            waiting.closed = true;
+            waiting.joiner.is_empty()
+        };
+        if useless {
+            self.remove(id, &mailbox);
         }
-        drop(waiting);
         mailbox.changed.send_replace(());
         Ok(())
+    }
+
+    /// Removes this mailbox, and no later one of the same name.
+    fn remove(&self, id: &MailboxId, mailbox: &Arc<Mailbox>) {
+        let mut all = self.all();
+        if all.get(id).is_some_and(|there| Arc::ptr_eq(there, mailbox)) {
+            all.remove(id);
+        }
     }
 
     /// Forgets what has expired.
@@ -284,6 +295,26 @@ mod tests {
         for device in [&A, &B] {
             assert_eq!(mailbox.take(Side::Joiner, device, now + LIFE).await, Ok(Some(grant.clone())));
             assert_eq!(mailbox.take(Side::Joiner, device, now + LIFE).await, Err(MailboxError::Gone));
+        }
+    }
+
+    #[test]
+    fn opening_and_closing_at_once_never_wait_for_each_other() {
+        let all = Arc::new(Mailboxes::new(100));
+        let (done, ended) = std::sync::mpsc::channel();
+        for n in 0..2 {
+            let (all, done) = (all.clone(), done.clone());
+            std::thread::spawn(move || {
+                for _ in 0..20_000 {
+                    let (id, now) = (MailboxId([n; 16]), Instant::now());
+                    all.open(id, A, LIFE, None, now).unwrap();
+                    all.close(&id, &A, now).unwrap();
+                }
+                done.send(()).unwrap();
+            });
+        }
+        for _ in 0..2 {
+            ended.recv_timeout(Duration::from_secs(60)).expect("they wait for each other");
         }
     }
 

@@ -127,6 +127,10 @@ impl Tail {
         if self.from.is_none_or(|from| from > at) {
             return Step::Read;
         }
+        // The storage may have told of what is committed and not yet here: it must not be taken for offered.
+        if self.blobs.back().is_none_or(|newest| newest.stored.blob.cursor <= at) {
+            return Step::Read;
+        }
         let start = self.blobs.partition_point(|b| b.stored.blob.cursor <= at);
         let (mut blobs, mut upto, mut bytes) = (Vec::new(), at, 0usize);
         for blob in self.blobs.range(start..) {
@@ -143,7 +147,7 @@ impl Tail {
             }
             upto = blob.stored.blob.cursor;
         }
-        Step::Send { blobs, upto: upto.max(self.newest()), short: false }
+        Step::Send { blobs, upto, short: false }
     }
 }
 
@@ -194,6 +198,22 @@ mod tests {
         assert_eq!(cursors(&tail.step(20, &device(2), 100, 100)), [30]);
         assert_eq!(cursors(&tail.step(10, &device(2), 15, 100)), [20]);
         assert_eq!(cursors(&tail.step(10, &device(2), 100, 15)), [20]);
+    }
+
+    #[test]
+    fn what_the_storage_told_of_and_is_not_here_yet_is_read_and_never_skipped() {
+        let mut tail = Tail::new(Arc::default());
+        tail.add(stored(20, 10), true);
+        // 30 and 40 are committed, a HELLO has seen that, and they are about to come.
+        tail.raise(40);
+        assert!(matches!(tail.step(20, &device(2), 100, 100), Step::Read));
+        assert!(matches!(tail.step(19, &device(2), 100, 100), Step::Send { upto: 20, .. }));
+        tail.add(stored(30, 10), true);
+        assert!(matches!(tail.step(20, &device(2), 100, 100), Step::Send { upto: 30, .. }));
+        assert!(matches!(tail.step(30, &device(2), 100, 100), Step::Read));
+        tail.add(stored(40, 10), true);
+        assert_eq!(cursors(&tail.step(20, &device(2), 100, 100)), [30, 40]);
+        assert!(matches!(tail.step(40, &device(2), 100, 100), Step::Wait));
     }
 
     #[test]
