@@ -8,8 +8,8 @@ use zerok_protocol::roster::{Append, RosterError};
 use zerok_protocol::{Code, DeviceId, GroupId, Head, Hello, VERSION};
 
 use crate::clock;
-use crate::hub::{Group, ends};
-use crate::known::Known;
+use crate::hub::{Group, ended_by, ends};
+use crate::known::{self, Known};
 use crate::refuse::Refusal;
 use crate::relay::Relay;
 use crate::store::{NewStatements, StoreError};
@@ -24,8 +24,8 @@ const SEARCH_PAGE: usize = 4 << 20;
 struct Proposal {
     /// The roster with them.
     known: Known,
-    /// Statements of the stored roster that it was judged on.
-    expected: u64,
+    /// The head of the stored roster that it was judged on; none if the group was not there.
+    on: Option<Head>,
     new: Vec<Append>,
 }
 
@@ -141,15 +141,21 @@ async fn attempt(
     mut statements: Vec<Append>,
     answer: &mut Option<impl FnOnce(Head)>,
 ) -> Result<(), Untaken> {
+    // Before the group's lock: who waits here holds nothing up.
+    let _judging = match stranger {
+        Some(_) => relay.judging.acquire().await.ok(),
+        None => None,
+    };
     let group = relay.hub.open(&*relay.storage, id).await?;
     let _appending = match &group {
         Some(group) => Some(group.appending.lock().await),
         None => None,
     };
-    let stored = group.as_ref().map_or(0, |group| group.known().length());
+    // The head, not the length: another branch of the same length may stand there now.
+    let stored = group.as_ref().map(|group| group.known().roster.head());
     let earlier = stranger.as_ref().and_then(|stranger| stranger.staging.proposal.clone());
     let proposal = match earlier {
-        Some(earlier) if earlier.expected == stored => Proposal::more(earlier, id, statements).await,
+        Some(earlier) if earlier.on == stored => Proposal::more(earlier, id, statements).await,
         earlier => {
             let mut all = earlier.map(|earlier| earlier.new).unwrap_or_default();
             all.append(&mut statements);
@@ -193,11 +199,11 @@ async fn propose(
     statements: Vec<Append>,
 ) -> Result<Proposal, Refusal> {
     let Some(known) = group.map(Group::known) else {
-        return Proposal::extend(None, 0, Vec::new(), id, statements).await;
+        return Proposal::extend(None, None, Vec::new(), id, statements).await;
     };
-    let expected = known.length();
+    let on = Some(known.roster.head());
     let Some(at) = known.parting(&statements) else {
-        return Proposal::extend(Some((*known).clone()), expected, Vec::new(), id, statements).await;
+        return Proposal::extend(Some((*known).clone()), on, Vec::new(), id, statements).await;
     };
     let stored = relay.storage.group(id).await?.ok_or(StoreError::UnknownGroup)?.statements;
     let judging = tokio::task::spawn_blocking(move || {
@@ -206,7 +212,7 @@ async fn propose(
     });
     let (base, statements) = judging.await.map_err(|_| broken())??;
     let base = base.ok_or_else(|| RosterError::Conflict(known.roster.head()))?;
-    Proposal::extend(Some(base), expected, Vec::new(), id, statements).await
+    Proposal::extend(Some(base), on, Vec::new(), id, statements).await
 }
 
 fn broken() -> Refusal {
@@ -216,7 +222,7 @@ fn broken() -> Refusal {
 impl Proposal {
     async fn extend(
         base: Option<Known>,
-        expected: u64,
+        on: Option<Head>,
         mut new: Vec<Append>,
         id: GroupId,
         statements: Vec<Append>,
@@ -225,20 +231,20 @@ impl Proposal {
         let judging = tokio::task::spawn_blocking(move || Known::extend(base, id, statements));
         let (known, more) = judging.await.map_err(|_| broken())??;
         new.extend(more);
-        Ok(Self { known, expected, new })
+        Ok(Self { known, on, new })
     }
 
     async fn more(self, id: GroupId, statements: Vec<Append>) -> Result<Self, Refusal> {
-        Self::extend(Some(self.known), self.expected, self.new, id, statements).await
+        Self::extend(Some(self.known), self.on, self.new, id, statements).await
     }
 
     fn bytes(&self) -> usize {
-        let size = |a: &Append| {
-            let beside: usize = a.envelopes.iter().map(|e| e.enc.len() + e.ciphertext.len() + 64).sum();
-            let sealed: usize = a.sealed_previous.iter().map(|s| s.len() + 16).sum();
-            a.statement.bytes.len() + 256 + beside + sealed
-        };
-        self.new.iter().map(size).sum()
+        self.new.iter().map(known::size).sum()
+    }
+
+    /// Who shuts devices out is heard even when the roster is full: that comes to an end by itself.
+    fn is_too_long(&self) -> bool {
+        self.known.is_too_long() && !self.new.iter().all(|append| ended_by(&append.statement).is_some())
     }
 }
 
@@ -272,7 +278,11 @@ async fn store(
     token: Option<String>,
     answer: impl FnOnce(Head),
 ) -> Result<(), Untaken> {
-    let Proposal { known, expected, new } = proposal;
+    if proposal.is_too_long() {
+        let text = "the group's roster is as long as this relay keeps one";
+        return Err(Refusal::new(Code::GroupQuotaExceeded, text).into());
+    }
+    let Proposal { known, on, new } = proposal;
     let head = known.roster.head();
     if new.is_empty() {
         answer(head);
@@ -282,6 +292,7 @@ async fn store(
     let members = known.roster.members().keys().map(|id| (*id, counted.contains(id))).collect();
     let first = known.length().saturating_sub(u64::try_from(new.len()).unwrap_or(u64::MAX));
     let maker = relay.admission.maker(token);
+    let expected = on.map_or(0, |head| head.n + 1);
     let statements =
         NewStatements { group: group_id, expected, first, statements: new.clone(), maker, members };
     let stored = relay.storage.append(statements);

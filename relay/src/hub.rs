@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use zerok_protocol::GroupId;
 
-pub(crate) use group::{Ended, Group, Registration, ends};
+pub(crate) use group::{Ended, Group, Registration, ended_by, ends};
 pub(crate) use tail::Step;
 
 use crate::known::Known;
@@ -48,11 +48,13 @@ impl Hub {
             return Ok(Some(group));
         }
         let Some(record) = storage.group(id).await? else { return Ok(None) };
-        let known =
-            Known::open(&record.statements).map_err(|e| StoreError::Database(e.to_string().into()))?;
-        Ok(Some(
-            self.insert(id, Group::new(record.log_id, known, self.tail_bytes.clone(), self.presence.clone())),
-        ))
+        let log_id = record.log_id;
+        // Signatures by the thousand: not on a thread that serves others.
+        let opening = tokio::task::spawn_blocking(move || Known::open(&record.statements));
+        let opened = opening.await.map_err(|_| StoreError::Closed)?;
+        let known = opened.map_err(|e| StoreError::Database(e.to_string().into()))?;
+        let group = Group::new(log_id, known, self.tail_bytes.clone(), self.presence.clone());
+        Ok(Some(self.insert(id, group)))
     }
 
     /// Makes a group by `store`, which stores its first statements, unless there is one already.

@@ -5,11 +5,24 @@ use zerok_protocol::{GroupId, Hash, Head};
 
 use crate::store::StoredStatement;
 
+/// Statements of one group's roster at most: each is verified whenever the group is loaded. One a day for 27 years.
+const MAX_STATEMENTS: u64 = 10_000;
+/// Bytes of them with all that stands beside them: kept for good, and in memory when branches are compared.
+const MAX_BYTES: usize = 64 << 20;
+
 /// A linear chain of statements that holds.
 #[derive(Clone)]
 pub(crate) struct Known {
     pub(crate) roster: Roster,
     chain: Vec<Hash>,
+    bytes: usize,
+}
+
+/// What a statement takes, with all that stands beside it.
+pub(crate) fn size(append: &Append) -> usize {
+    let beside: usize = append.envelopes.iter().map(|e| e.enc.len() + e.ciphertext.len() + 64).sum();
+    let sealed: usize = append.sealed_previous.iter().map(|s| s.len() + 16).sum();
+    append.statement.bytes.len() + 256 + beside + sealed
 }
 
 impl Known {
@@ -17,7 +30,13 @@ impl Known {
     pub(crate) fn open(statements: &[StoredStatement]) -> Result<Self, RosterError> {
         let roster = Roster::open(statements.iter().map(|s| &s.append.statement))?;
         let chain = statements.iter().map(|s| s.append.statement.hash()).collect();
-        Ok(Self { roster, chain })
+        let bytes = statements.iter().map(|s| size(&s.append)).sum();
+        Ok(Self { roster, chain, bytes })
+    }
+
+    /// Is it longer than a relay keeps one?
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.length() > MAX_STATEMENTS || self.bytes > MAX_BYTES
     }
 
     /// How many statements it has.
@@ -76,7 +95,7 @@ impl Known {
                     if roster.group() != group {
                         return Err(RosterError::WrongGroup { n: 0 });
                     }
-                    known = Some(Self { chain: vec![roster.head().hash], roster });
+                    known = Some(Self { chain: vec![roster.head().hash], roster, bytes: size(&append) });
                 }
                 Some(known) => {
                     let n = append.statement.statement()?.n;
@@ -89,6 +108,7 @@ impl Known {
                     }
                     known.roster.append_with(&append)?;
                     known.chain.push(hash);
+                    known.bytes += size(&append);
                 }
             }
             new.push(append);

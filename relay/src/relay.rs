@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::thread::available_parallelism;
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +29,8 @@ pub(crate) struct Relay {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) rates: Rates,
     pub(crate) sessions: AtomicU64,
+    /// Rosters of strangers that are judged at a time: signatures cost them nothing, and never all processors here.
+    pub(crate) judging: Semaphore,
     settings: watch::Sender<Arc<Settings>>,
     pub(crate) started: Instant,
     /// Held until the last task that may write has ended, or the relay was stopped in order.
@@ -57,6 +60,7 @@ impl Relay {
             metrics,
             rates: Rates::new(&config.limits),
             sessions: AtomicU64::new(0),
+            judging: Semaphore::new(available_parallelism().map_or(1, |n| n.get().div_ceil(2))),
             settings: watch::Sender::new(Arc::new(Settings::from(config))),
             started: Instant::now(),
             data_dir,

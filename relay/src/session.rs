@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio_util::sync::CancellationToken;
-use zerok_protocol::{Code, GroupId, Hello, MAX_SIGNAL, Message};
+use zerok_protocol::{GroupId, Hello, MAX_SIGNAL, Message};
 
 use self::slow::SlowLane;
 use self::subscribe::Subscription;
@@ -34,9 +34,6 @@ pub(crate) struct Session {
 
 /// Serves a stream that began with HELLO.
 pub(crate) async fn serve(conn: Arc<Conn>, hello: Hello, mut frames: Frames, outbox: Arc<Outbox>) {
-    let Some(place) = Place::take(&conn.relay) else {
-        return outbox.end_with(&Refusal::new(Code::RelayOverloaded, "too many sessions").answer(None));
-    };
     if let Some(registration) = admit::until_admitted(&conn, hello, &mut frames, &outbox).await {
         let _counted = Counted::new(&conn.relay.metrics.sessions);
         conn.relay.metrics.sessions_total.inc();
@@ -54,7 +51,6 @@ pub(crate) async fn serve(conn: Arc<Conn>, hello: Hello, mut frames: Frames, out
         // Before the deliveries end: who sees them end has lost its access, too.
         drop(registration);
     }
-    drop(place);
 }
 
 /// One of the sessions that the relay takes at a time.
@@ -88,7 +84,12 @@ async fn run(session: &Arc<Session>, frames: &mut Frames) {
             Ok(Some(frame)) => match decode(&frame) {
                 Ok(Message::Bye(_)) => return,
                 Ok(message) => {
-                    if let Err((req, refusal)) = handle(session, &slow, &mut subscriptions, message).await {
+                    // A push may wait for its pace; a session that was ended meanwhile does not wait with it.
+                    let handled = tokio::select! {
+                        () = session.outbox.ended().cancelled() => return,
+                        handled = handle(session, &slow, &mut subscriptions, message) => handled,
+                    };
+                    if let Err((req, refusal)) = handled {
                         session.outbox.send(&refusal.answer(req));
                     }
                 }

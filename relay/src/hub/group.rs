@@ -1,12 +1,12 @@
 //! One group in use: who is connected, what the roster says, and waking those who wait for blobs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use zerok_protocol::roster::{Append, Signed};
+use zerok_protocol::roster::{Append, Change, Signed};
 use zerok_protocol::{DeviceId, Head, LogId, Message, Presence, RosterNews, Signal};
 
 use super::presence::Changed;
@@ -100,24 +100,32 @@ impl Group {
 
     /// A signal to the members online, the sender's own sessions excepted.
     pub(crate) fn signal(&self, sender: DeviceId, signal: &Signal) {
-        let message = Message::from(Signal { sender: Some(sender), ..signal.clone() });
+        // One frame for all: a large signal to many sessions that do not read takes room once.
+        let frame = Bytes::from(Message::from(Signal { sender: Some(sender), ..signal.clone() }).to_frame());
         for session in self.members().sessions.values() {
             let wanted = signal.recipient.is_none_or(|recipient| recipient == session.device);
             if wanted && session.welcomed && session.device != sender {
-                session.outbox.offer(&message);
+                session.outbox.offer_frame(&frame);
             }
         }
     }
 
     /// Takes a new head: tells the members' sessions and ends the others'.
     pub(crate) fn announce(&self, known: Known, new: &[Append]) {
+        // Read before the lock, and once for all sessions: the storage's thread must never wait for this.
+        let mut ends: HashMap<DeviceId, &Signed> = HashMap::new();
+        for signed in new.iter().map(|append| &append.statement) {
+            if let Some(device) = ended_by(signed) {
+                ends.entry(device).or_insert(signed);
+            }
+        }
         let mut members = self.members();
         members.known = Arc::new(known);
         let roster = &members.known.roster;
         let news = Message::from(RosterNews { head: roster.head() });
         for session in members.sessions.values() {
             if !roster.is_member(&session.device) {
-                let statement = new.iter().map(|a| &a.statement).find(|s| ends(s, &session.device)).cloned();
+                let statement = ends.get(&session.device).map(|signed| (*signed).clone());
                 session.outbox.end_with(&Refusal::revoked(statement).answer(None));
             } else if session.welcomed {
                 session.outbox.send(&news);
@@ -191,7 +199,17 @@ impl Group {
 
 /// Does this statement end the device's membership?
 pub(crate) fn ends(signed: &Signed, device: &DeviceId) -> bool {
-    signed.statement().is_ok_and(|statement| statement.ends(device))
+    ended_by(signed).is_some_and(|ended| ended == *device)
+}
+
+/// Whose membership this statement ends.
+pub(crate) fn ended_by(signed: &Signed) -> Option<DeviceId> {
+    let statement = signed.statement().ok()?;
+    match statement.change {
+        Change::Revoke { device } => Some(device),
+        Change::Leave => Some(statement.by),
+        _ => None,
+    }
 }
 
 /// A session's place in its group; dropping it gives up that place and no other.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 use zerok_protocol::{Code, GroupId, Hello, Message, RosterAppend, RosterOk, VERSION, Welcome};
 
+use super::Place;
 use crate::admission::{self, Staging, Stranger};
 use crate::connection::{Access, Conn};
 use crate::frames::{Frames, decode};
@@ -17,6 +18,7 @@ pub(super) struct Admission {
     pub(super) id: GroupId,
     pub(super) place: Registration,
     _access: Access,
+    _counted: Place,
 }
 
 /// Judges HELLO after HELLO, with the statements between, until one is admitted or time is over.
@@ -51,10 +53,13 @@ pub(super) async fn until_admitted(
                 // Who has the genesis was a member once: no stranger learns more than before.
                 let genesis = append.statements.first().map(|a| a.statement.hash());
                 brought |= genesis.is_some_and(|hash| hash.as_bytes() == group.as_bytes());
-                take_statements(conn, group, &token, &mut staging, append, outbox)
-                    .await
-                    .err()
-                    .map(|refusal| (Some(req), refusal))
+                let taken = if brought {
+                    take_statements(conn, group, &token, &mut staging, append, outbox).await
+                } else {
+                    // The same whether the group is here or not: who knows only its id learns nothing.
+                    conn.message().and(Err(Refusal::invalid("a roster is brought from its genesis on")))
+                };
+                taken.err().map(|refusal| (Some(req), refusal))
             }
             _ => Some((None, Refusal::invalid("expected ROSTER_APPEND, or HELLO for the same group"))),
         };
@@ -127,6 +132,9 @@ async fn hello_again(
     conn.message()?;
     let relay = &conn.relay;
     let group = admission::judge(relay, conn.device, hello, brought).await?;
+    // Here and not before: strangers take no places.
+    let counted =
+        Place::take(relay).ok_or_else(|| Refusal::new(Code::RelayOverloaded, "too many sessions"))?;
     let place = match group.register(conn.device, outbox.clone()) {
         Ok(place) => place,
         // Shut out in this very moment.
@@ -149,5 +157,5 @@ async fn hello_again(
         }
         .into()
     });
-    Ok(Admission { id: hello.group, place, _access: access })
+    Ok(Admission { id: hello.group, place, _access: access, _counted: counted })
 }

@@ -22,13 +22,22 @@ pub(super) async fn push(session: &Arc<Session>, push: Push) -> Result<(), Refus
         return Err((Some(req), Refusal::new(Code::BlobTooLarge, text)));
     }
     tracing::debug!(blob = %push.blob_id, size = push.payload.len().next_power_of_two(), "push");
+    let ttl = push.ttl_seconds.unwrap_or(limits.default_ttl_secs);
+    conn.pace(push.payload.len()).await;
+    // What is under way is bounded by bytes; beyond that the device waits.
+    let cost = u32::try_from((push.payload.len() + 512).min(BUDGET)).unwrap_or(u32::MAX);
+    let Ok(permit) = conn.budget.clone().acquire_many_owned(cost).await else { return Ok(()) };
+    // After the waits: the roster may have moved on meanwhile.
     let known = session.group.known();
+    if !known.roster.is_member(&conn.device) {
+        // Its session is about to end, and says why.
+        return Ok(());
+    }
     if let Some(recipient) = &push.recipient
         && !known.roster.is_member(recipient)
     {
         return Err((Some(req), Refusal::invalid("the recipient is no member")));
     }
-    let ttl = push.ttl_seconds.unwrap_or(limits.default_ttl_secs);
     let blob = NewBlob {
         group: session.id,
         pusher: conn.device,
@@ -39,10 +48,6 @@ pub(super) async fn push(session: &Arc<Session>, push: Push) -> Result<(), Refus
         hash: Hash::of(&push.payload),
         payload: push.payload,
     };
-    conn.pace(blob.payload.len()).await;
-    // What is under way is bounded by bytes; beyond that the device waits.
-    let cost = u32::try_from((blob.payload.len() + 512).min(BUDGET)).unwrap_or(u32::MAX);
-    let Ok(permit) = conn.budget.clone().acquire_many_owned(cost).await else { return Ok(()) };
     let outbox = session.outbox.clone();
     let metrics = conn.relay.metrics.clone();
     conn.relay.storage.push(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use zerok_protocol::*;
 
 use super::Scene;
-use crate::client::{Client, push};
+use crate::client::{Client, hello, push};
 use crate::devices::{Chain, Device};
 use crate::metrics::moved;
 
@@ -41,7 +41,13 @@ async fn who_vanishes_in_the_middle_of_a_push_gives_its_place_back() {
     let since = when.recv().unwrap();
     let another = scene.connect(2).await;
     let mut refused = another.open().await;
-    refused.send(crate::client::hello(&Chain::new(&Device::new(2)))).await;
+    let chain = Chain::new(&Device::new(2));
+    // Places are members': its group is taken, and then there is none left for its session.
+    refused.send(hello(&chain)).await;
+    assert_eq!(refused.error().await.code, Code::UnknownGroup);
+    refused.send(RosterAppend { req: 1, statements: chain.appends.clone() }).await;
+    assert!(matches!(refused.next().await, Message::RosterOk(_)));
+    refused.send(hello(&chain)).await;
     assert_eq!(refused.error().await.code, Code::RelayOverloaded);
     scene.bystanders.work().await;
     moved(scene.http(), &before, &[("sessions", 0.0), ("connections", 1.0), ("pushes_total", 2.0)]).await;
