@@ -119,15 +119,12 @@ impl State<'_> {
                         let took = Instant::now().saturating_duration_since(committed);
                         self.session.conn.relay.metrics.delivery_seconds.observe(took.as_secs_f64());
                     }
-                    short
+                    short.then_some(0)
                 }
             };
             drop(place);
-            if short {
-                tokio::select! {
-                    changed = self.granted.changed() => changed.map_err(|_| Stopped::Unsubscribed)?,
-                    () = self.out.gone() => return Err(Stopped::Gone),
-                }
+            if let Some(needed) = short {
+                self.credit_of(needed).await?;
             }
         }
     }
@@ -141,6 +138,20 @@ impl State<'_> {
         }
     }
 
+    /// Until there is more credit, and enough for so many bytes: a few at a time make nobody read a large blob again and
+    /// again.
+    async fn credit_of(&mut self, needed: u64) -> Result<(), Stopped> {
+        loop {
+            tokio::select! {
+                changed = self.granted.changed() => changed.map_err(|_| Stopped::Unsubscribed)?,
+                () = self.out.gone() => return Err(Stopped::Gone),
+            }
+            if self.credit() >= needed {
+                return Ok(());
+            }
+        }
+    }
+
     /// Until there is more, or nobody is there any more.
     async fn wait(&mut self, newest: &mut watch::Receiver<u64>) -> Result<(), Stopped> {
         tokio::select! {
@@ -150,18 +161,18 @@ impl State<'_> {
         }
     }
 
-    /// Sends a page from the storage; true if credit ended it.
-    async fn read_page(&mut self, credit: u64) -> Result<bool, Stopped> {
+    /// Sends a page from the storage; if credit ended it, what the next blob needs.
+    async fn read_page(&mut self, credit: u64) -> Result<Option<u64>, Stopped> {
         let conn = &self.session.conn;
         let limit =
             PageLimit { bytes: usize::try_from(credit).unwrap_or(usize::MAX).min(PAGE.bytes), ..PAGE };
         let page = conn.relay.storage.page(self.session.id, conn.device, self.at, limit).await?;
-        let (mut frames, mut bytes, mut upto, mut short) = (Vec::new(), 0usize, self.at, false);
+        let (mut frames, mut bytes, mut upto, mut short) = (Vec::new(), 0usize, self.at, None);
         let has_more = page.has_more;
         for blob in page.blobs {
             let after = bytes + blob.payload.len();
             if u64::try_from(after).unwrap_or(u64::MAX) > credit {
-                short = true;
+                short = u64::try_from(blob.payload.len()).ok();
                 break;
             }
             bytes = after;
@@ -171,10 +182,10 @@ impl State<'_> {
                 Out::Session => notice(&blob),
             });
         }
-        if !short {
+        if short.is_none() {
             upto = page.upto;
         }
-        self.send(frames, bytes, upto, !short && !has_more).await?;
+        self.send(frames, bytes, upto, short.is_none() && !has_more).await?;
         Ok(short)
     }
 

@@ -14,6 +14,9 @@ const MEMORY: usize = 64 << 20;
 /// How long a chunk stays for those who may come to want it.
 const PINNED: Duration = Duration::from_secs(60);
 
+/// What the smallest chunk counts as: it has a file and its place in memory like any other, and file systems have no
+/// more files than one for each so many bytes.
+const LEAST: u64 = 16 << 10;
 /// How long a vain search for room is not repeated.
 const FULL: Duration = Duration::from_millis(250);
 /// How long nothing is taken after a file could not be written, for most likely the disk is full.
@@ -52,7 +55,10 @@ struct Group {
     /// Least recently used first.
     order: BTreeMap<u64, Hash>,
     bytes: u64,
-    wanted: HashMap<Hash, Vec<Waiter>>,
+    /// By address and ticket: that of one is found among those of thousands.
+    wanted: HashMap<Hash, BTreeMap<u64, Waiter>>,
+    /// As for all groups, when it is the group's own size that is reached.
+    full_until: Option<Instant>,
 }
 
 struct Chunk {
@@ -76,9 +82,13 @@ enum FileState {
 }
 
 struct Waiter {
-    ticket: u64,
     device: DeviceId,
     there: UnboundedSender<Hash>,
+}
+
+/// What a chunk of so many bytes counts as.
+fn cost(bytes: u64) -> u64 {
+    bytes.max(LEAST)
 }
 
 impl Index {
@@ -98,10 +108,21 @@ impl Index {
     pub(super) fn resize(&mut self, sizes: Sizes) {
         self.sizes = sizes;
         self.full_until = None;
+        for group in self.groups.values_mut() {
+            group.full_until = None;
+        }
     }
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Something may go that could not: the next one looks for room again.
+    fn look_again(&mut self, id: &GroupId) {
+        self.full_until = None;
+        if let Some(group) = self.groups.get_mut(id) {
+            group.full_until = None;
+        }
     }
 
     fn tick(&mut self) -> u64 {
@@ -112,7 +133,7 @@ impl Index {
     /// Adds a chunk that was on disk at the start.
     pub(super) fn found(&mut self, id: GroupId, address: Hash, size: u64) {
         let chunk = Chunk {
-            size,
+            size: cost(size),
             used: self.tick(),
             data: None,
             file: FileState::Whole,
@@ -144,11 +165,11 @@ impl Index {
         if self.unwritable_until.is_some_and(|until| until > now) {
             return Err(Full);
         }
-        let size = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        let size = cost(u64::try_from(data.len()).unwrap_or(u64::MAX));
         let evicted = self.make_room(&id, size, now)?;
         let used = self.tick();
         let waiters = self.groups.entry(id).or_default().wanted.remove(&address).unwrap_or_default();
-        for waiter in &waiters {
+        for waiter in waiters.values() {
             let _ = waiter.there.send(address);
         }
         self.in_memory += data.len();
@@ -158,7 +179,7 @@ impl Index {
             used,
             data: Some(data),
             file: FileState::Begun,
-            asked: waiters.iter().map(|w| w.device).collect(),
+            asked: waiters.values().map(|w| w.device).collect(),
             pinned_until: Some(now + PINNED),
         };
         self.add(id, address, chunk);
@@ -236,7 +257,9 @@ impl Index {
         if over_group == 0 && over_total == 0 {
             return Ok(Vec::new());
         }
-        if self.full_until.is_some_and(|until| until > now) {
+        let vain = |until: Option<Instant>| until.is_some_and(|until| until > now);
+        let group_full = self.groups.get(id).and_then(|g| g.full_until);
+        if over_group > 0 && vain(group_full) || over_total > 0 && vain(self.full_until) {
             return Err(Full);
         }
         let mut going: BTreeSet<(GroupId, Hash)> = BTreeSet::new();
@@ -267,7 +290,15 @@ impl Index {
             }
         }
         if over_group > 0 || over_total > 0 {
-            self.full_until = Some(now + FULL);
+            // A group that is full by itself is nothing to the others.
+            if over_group > 0
+                && let Some(group) = self.groups.get_mut(id)
+            {
+                group.full_until = Some(now + FULL);
+            }
+            if over_total > 0 {
+                self.full_until = Some(now + FULL);
+            }
             return Err(Full);
         }
         for (id, address) in &going {
@@ -316,8 +347,8 @@ impl Index {
                 chunk.asked.insert(device);
                 let _ = there.send(*address);
             } else {
-                let waiter = Waiter { ticket, device, there: there.clone() };
-                group.wanted.entry(*address).or_default().push(waiter);
+                let waiter = Waiter { device, there: there.clone() };
+                group.wanted.entry(*address).or_default().insert(ticket, waiter);
             }
         }
         ticket
@@ -327,7 +358,7 @@ impl Index {
         let Some(group) = self.groups.get_mut(id) else { return };
         for address in addresses {
             if let Some(waiters) = group.wanted.get_mut(address) {
-                waiters.retain(|waiter| waiter.ticket != ticket);
+                waiters.remove(&ticket);
                 if waiters.is_empty() {
                     group.wanted.remove(address);
                 }
@@ -344,7 +375,7 @@ impl Index {
             chunk.asked.remove(device);
             if chunk.asked.is_empty() {
                 chunk.pinned_until = Some(now);
-                self.full_until = None;
+                self.look_again(id);
             }
         }
     }
@@ -397,8 +428,51 @@ mod tests {
         index.place(&GROUP, &Hash([1; 32]));
         assert_eq!(index.give_way(u64::MAX, now), []);
         let later = now + PINNED;
-        assert_eq!(index.give_way(150, later), [(GROUP, Hash([2; 32])), (GROUP, Hash([3; 32]))]);
+        assert_eq!(index.give_way(LEAST + 1, later), [(GROUP, Hash([2; 32])), (GROUP, Hash([3; 32]))]);
         assert_eq!(index.give_way(u64::MAX, later), [(GROUP, Hash([1; 32]))]);
-        assert_eq!(index.bytes(), 100);
+        assert_eq!(index.bytes(), LEAST);
+    }
+
+    #[test]
+    fn small_chunks_count_as_what_they_cost() {
+        let mut index = Index::new(Sizes { group: 10 * LEAST, total: 100 * LEAST });
+        let now = Instant::now();
+        for n in 1..=10 {
+            insert(&mut index, n, now).unwrap();
+        }
+        assert_eq!(insert(&mut index, 11, now), Err(Full));
+    }
+
+    #[test]
+    fn a_group_that_is_full_keeps_no_other_from_making_room() {
+        let mut index = Index::new(Sizes { group: 2 * LEAST, total: 100 * LEAST });
+        let now = Instant::now();
+        let other = GroupId([2; 32]);
+        let put = |index: &mut Index, n: u8, now| {
+            let put = index.insert(other, Hash([n; 32]), Bytes::from_static(b"other"), now);
+            index.written(&other, &Hash([n; 32]), true, now);
+            put
+        };
+        put(&mut index, 1, now).unwrap();
+        put(&mut index, 2, now).unwrap();
+        let later = now + PINNED;
+        for n in 1..=2 {
+            insert(&mut index, n, later).unwrap();
+        }
+        assert_eq!(insert(&mut index, 3, later), Err(Full));
+        assert_eq!(put(&mut index, 3, later), Ok(Some(vec![(other, Hash([1; 32]))])));
+    }
+
+    #[test]
+    fn thousands_who_wait_for_the_same_leave_without_looking_at_each_other() {
+        let (mut index, now) = (index(), Instant::now());
+        let (there, _arrivals) = tokio::sync::mpsc::unbounded_channel();
+        let addresses = [Hash([9; 32])];
+        let tickets: Vec<u64> =
+            (0..100_000).map(|_| index.want(GROUP, DeviceId([1; 32]), &addresses, &there)).collect();
+        for ticket in tickets {
+            index.unwant(&GROUP, &addresses, ticket);
+        }
+        assert!(now.elapsed() < Duration::from_secs(20) && index.groups.is_empty());
     }
 }

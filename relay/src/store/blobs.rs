@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use zerok_protocol::{Blob, BlobId, DeviceId, GroupId, Hash};
 
-use super::books::LastPush;
+use super::books::{Group, LastPush};
 use super::writer::Work;
 use super::{NewBlob, Page, PageLimit, Pushed, StoreError, Stored};
 use crate::clock;
@@ -16,6 +16,37 @@ pub(super) fn to_sql(n: u64) -> i64 {
 
 pub(super) fn from_sql(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
+}
+
+/// What a blob takes at least of a quota, however small: its row and what the indexes have of it.
+const ROW: u64 = 512;
+
+/// What a quota lacks for one more blob.
+pub(super) struct Missing {
+    pub(super) bytes: u64,
+    pub(super) blobs: u64,
+}
+
+impl Missing {
+    /// Nothing if a blob of so many bytes fits into what the group and the relay may store.
+    pub(super) fn of(work: &Work<'_>, group: &Group, size: u64) -> Option<Self> {
+        let (own, all) = (group.quota(work.quotas), work.quotas.total_bytes);
+        let totals = &work.books.totals;
+        let bytes = |stored: u64, quota| stored.saturating_add(size).saturating_sub(quota);
+        let blobs = |stored: u64, quota: u64| (stored + 1).saturating_sub((quota / ROW).max(1));
+        let missing = Self {
+            bytes: bytes(group.bytes, own).max(bytes(totals.bytes, all)),
+            blobs: blobs(group.blobs, own).max(blobs(totals.blobs, all)),
+        };
+        (missing.bytes > 0 || missing.blobs > 0).then_some(missing)
+    }
+
+    /// A blob of so many bytes goes; true if that is enough.
+    pub(super) fn gone(&mut self, size: u64) -> bool {
+        self.bytes = self.bytes.saturating_sub(size);
+        self.blobs = self.blobs.saturating_sub(1);
+        self.bytes == 0 && self.blobs == 0
+    }
 }
 
 impl Stored {
@@ -48,8 +79,7 @@ pub(super) fn push(work: &mut Work<'_>, blob: &NewBlob) -> Result<(Pushed, bool)
     if work.disk_short {
         return Err(StoreError::DiskFull);
     }
-    let quotas = work.quotas;
-    if group.bytes + size > group.quota(quotas) || work.books.totals.bytes + size > quotas.total_bytes {
+    if Missing::of(work, &group, size).is_some() {
         return Err(StoreError::Quota);
     }
     let timestamp = clock::unix_millis();
@@ -136,7 +166,7 @@ pub(super) fn page(
         }
         upto = from_sql(row.get(1)?);
         seen += 1;
-        match read_blob(row) {
+        match read_blob(row, 3) {
             Some(blob) => {
                 bytes = bytes.saturating_add(size);
                 blobs.push(blob);
@@ -150,15 +180,15 @@ pub(super) fn page(
 /// What [`read_blob`] reads.
 pub(super) const COLUMNS: &str = "cursor, blob_id, pusher, stored_ms, hash, payload";
 
-/// The blob of a row, if its bytes are those that were stored.
-pub(super) fn read_blob(row: &Row<'_>) -> Option<Blob> {
-    let payload: Vec<u8> = row.get("payload").ok()?;
-    let right = Hash::of(&payload) == Hash(row.get("hash").ok()?);
+/// The blob of a row, if its bytes are those that were stored. `at`: where its columns begin.
+pub(super) fn read_blob(row: &Row<'_>, at: usize) -> Option<Blob> {
+    let payload = row.get_ref(at + 5).ok()?.as_blob().ok()?;
+    let right = Hash::of(payload) == Hash(row.get(at + 4).ok()?);
     right.then_some(Blob {
-        cursor: from_sql(row.get("cursor").ok()?),
-        blob_id: BlobId(row.get("blob_id").ok()?),
-        pusher: DeviceId(row.get("pusher").ok()?),
-        timestamp: from_sql(row.get("stored_ms").ok()?),
-        payload: Bytes::from(payload),
+        cursor: from_sql(row.get(at).ok()?),
+        blob_id: BlobId(row.get(at + 1).ok()?),
+        pusher: DeviceId(row.get(at + 2).ok()?),
+        timestamp: from_sql(row.get(at + 3).ok()?),
+        payload: Bytes::copy_from_slice(payload),
     })
 }

@@ -2,6 +2,7 @@
 //! pushes go to their rows once per transaction.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use zerok_protocol::{BlobId, DeviceId, GroupId, Hash};
@@ -11,6 +12,9 @@ use crate::store::blobs::{from_sql, to_sql};
 
 /// Groups and members remembered at most; beyond that the memory is emptied, which only costs reading them again.
 const REMEMBERED: usize = 4096;
+
+/// How long a vain search for room is not repeated.
+const VAIN: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy)]
 pub(super) struct Group {
@@ -49,6 +53,8 @@ pub(super) struct LastPush {
 pub(super) struct Books {
     groups: HashMap<GroupId, Group>,
     last: HashMap<(i64, DeviceId), (Option<LastPush>, bool)>,
+    /// Groups in which room was looked for in vain, and until when it is not looked for again.
+    vain: HashMap<GroupId, Instant>,
     pub(super) totals: Totals,
 }
 
@@ -67,6 +73,18 @@ impl Books {
             Ok(Totals { groups: from_sql(r.get(0)?), blobs: from_sql(r.get(1)?), bytes: from_sql(r.get(2)?) })
         })?;
         Ok(())
+    }
+
+    /// Was room looked for in vain a moment ago? Looking costs more than a push, and refusing must not.
+    pub(super) fn is_vain(&self, id: &GroupId) -> bool {
+        self.vain.get(id).is_some_and(|until| *until > Instant::now())
+    }
+
+    pub(super) fn note_vain(&mut self, id: GroupId) {
+        if self.vain.len() >= REMEMBERED {
+            self.vain.clear();
+        }
+        self.vain.insert(id, Instant::now() + VAIN);
     }
 
     pub(super) fn forget(&mut self) {

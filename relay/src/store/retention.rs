@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use zerok_protocol::{DeviceId, GroupId};
 
 use super::StoreError;
-use super::blobs::{COLUMNS, from_sql, read_blob, to_sql};
+use super::blobs::{COLUMNS, Missing, from_sql, read_blob, to_sql};
 use super::writer::Work;
 use crate::clock;
 
@@ -185,7 +185,7 @@ pub(super) fn remove_damaged(work: &mut Work<'_>, ids: &[i64]) -> Result<u64, St
     for id in ids {
         let row = c
             .prepare_cached(&format!("SELECT group_no, size, {COLUMNS} FROM blobs WHERE id = ?1"))?
-            .query_row([id], |r| Ok((r.get(0)?, from_sql(r.get(1)?), read_blob(r).is_some())))
+            .query_row([id], |r| Ok((r.get(0)?, from_sql(r.get(1)?), read_blob(r, 2).is_some())))
             .optional()?;
         if let Some((no, size, false)) = row {
             delete(c, *id)?;
@@ -202,21 +202,17 @@ pub(super) fn make_room(work: &mut Work<'_>, id: &GroupId, size: u64) -> Result<
     flush_acks(work)?;
     work.books.forget();
     let group = work.books.group(work.connection, id)?;
-    let quotas = work.quotas;
-    let over_group = (group.bytes + size).saturating_sub(group.quota(quotas));
-    let over_total = (work.books.totals.bytes + size).saturating_sub(quotas.total_bytes);
-    let mut missing = over_group.max(over_total);
+    let Some(mut missing) = Missing::of(work, &group, size) else { return Ok(()) };
     let standing = Standing::read(work.connection, group.no)?;
     let candidates = oldest_held_by_others(work.connection, group.no, &standing)?;
     let (mut blobs, mut bytes) = (0, 0);
     for (blob, size) in candidates {
-        if missing == 0 {
-            break;
-        }
         delete(work.connection, blob)?;
-        missing = missing.saturating_sub(size);
         blobs += 1;
         bytes += size;
+        if missing.gone(size) {
+            break;
+        }
     }
     work.books.removed(work.connection, group.no, blobs, bytes)
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use zerok_protocol::roster::Append;
 use zerok_protocol::*;
 
-use crate::client::{Client, Stream, TestRelay, config, hello};
+use crate::client::{Client, Stream, TestRelay, config, hello, push};
 use crate::devices::{Chain, Device};
 
 async fn bring(stream: &mut Stream, statements: &[Append]) -> Message {
@@ -120,4 +120,58 @@ async fn a_roster_does_not_grow_for_ever_but_shuts_out_whom_it_must() {
     assert!(kept > 60, "{kept}");
     chain.revoke(&a, &b);
     assert!(matches!(bring(&mut session, &chain.appends[kept..]).await, Message::RosterOk(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_of_a_byte_count_as_the_rows_that_they_are() {
+    let relay = TestRelay::with(|c| {
+        c.storage.max_blob_size = 100;
+        c.storage.max_group_storage = 10 * 512;
+    })
+    .await;
+    let (a, b) = (Device::new(1), Device::new(2));
+    let chain = Chain::of(&[&a, &b]);
+    let (ca, cb) = (Client::connect(&relay.address(), &a).await, Client::connect(&relay.address(), &b).await);
+    let ((mut sa, _), (mut sb, _)) = (ca.session(&chain).await, cb.session(&chain).await);
+    let first = sa.push(&chain, 1, &b"1"[..]).await.cursor;
+    for n in 2..=10 {
+        sa.push(&chain, n, &b"1"[..]).await;
+    }
+    sa.send(push(&chain, 11, &b"1"[..])).await;
+    assert_eq!(sa.error().await.code, Code::GroupQuotaExceeded);
+    // What the other has gives its row.
+    sb.send(Ack { cursor: first }).await;
+    loop {
+        sa.send(push(&chain, 11, &b"1"[..])).await;
+        match sa.next().await {
+            Message::PushAck(_) => break,
+            Message::Error(e) => assert_eq!(e.code, Code::GroupQuotaExceeded),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credit_in_drops_delivers_all_the_same() {
+    let relay = TestRelay::start().await;
+    let (a, b) = (Device::new(1), Device::new(2));
+    let chain = Chain::of(&[&a, &b]);
+    let (ca, cb) = (Client::connect(&relay.address(), &a).await, Client::connect(&relay.address(), &b).await);
+    let (mut sa, _) = ca.session(&chain).await;
+    for n in 1..=3 {
+        sa.push(&chain, n, vec![1; 1000]).await;
+    }
+    // No session has seen them come: they are read from the database.
+    let (mut sb, _) = cb.session(&chain).await;
+    sb.subscribe(1, 0, 1).await;
+    let (mut delivery, _) = cb.delivery().await;
+    let mut blobs = 0;
+    for drop in 1..=300 {
+        sb.send(Credit { req: 1, bytes: 10 }).await;
+        if drop % 100 == 0 {
+            delivery.blob().await;
+            blobs += 1;
+        }
+    }
+    assert_eq!(blobs, 3);
 }

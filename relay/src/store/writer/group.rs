@@ -213,13 +213,18 @@ fn weight(command: &Command) -> usize {
 /// A push that finds no room is tried again when what may go has gone.
 fn push(work: &mut Work<'_>, blob: &NewBlob) -> Result<(Pushed, bool), StoreError> {
     match store(work, blob) {
+        Err(StoreError::Quota) if work.books.is_vain(&blob.group) => Err(StoreError::Quota),
         Err(StoreError::Quota) => {
             work.books.write(work.connection)?;
             let size = u64::try_from(blob.payload.len()).unwrap_or(u64::MAX);
             let room = savepoint(work, |work| retention::make_room(work, &blob.group, size));
             work.books.forget();
             room?;
-            store(work, blob)
+            let again = store(work, blob);
+            if let Err(StoreError::Quota) = again {
+                work.books.note_vain(blob.group);
+            }
+            again
         }
         other => other,
     }
