@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
@@ -66,6 +67,7 @@ pub fn restore(config: &Config, from: &Path) -> Result<Restored, RestoreError> {
         return Err(RestoreError::Live(from.to_owned()));
     }
     let _lock = DataDir::open(&config.data)?;
+    hand_over(&config.data.join(DataDir::LOCK))?;
     let (to, key_path) = (config.database_path(), config.key_path());
     file::make_parent(&to)?;
     let (draft, mut copy) = Draft::beside(&to)?;
@@ -75,6 +77,7 @@ pub fn restore(config: &Config, from: &Path) -> Result<Restored, RestoreError> {
     let stamp = format!(".before-restore-{}", clock::unix_millis() / 1000);
     let key_before = taken.key.as_deref().map(|key| put_key(&key_path, key, &stamp)).transpose()?.flatten();
     let database_before = set_aside(&to, &stamp)?;
+    hand_over(draft.path())?;
     draft.place(&to)?;
     Ok(Restored {
         groups: taken.counted.groups,
@@ -138,6 +141,7 @@ fn put_key(path: &Path, key: &[u8], stamp: &str) -> Result<Option<PathBuf>, File
     let (draft, mut file) = Draft::beside(path)?;
     file.write_all(key).map_err(io(draft.path()))?;
     let aside = keep(path, &file::free_name(path, stamp))?;
+    hand_over(draft.path())?;
     draft.place(path)?;
     Ok(aside)
 }
@@ -158,6 +162,18 @@ fn set_aside(path: &Path, stamp: &str) -> Result<Option<PathBuf>, FileError> {
     let _ = fs::remove_file(with_suffix(path, "-shm"));
     file::sync_parent(path)?;
     Ok(kept)
+}
+
+/// What root made in the directory of a service's own user becomes that user's: the relay could not open it otherwise.
+fn hand_over(path: &Path) -> Result<(), FileError> {
+    let own = || {
+        let (file, dir) = (fs::metadata(path)?, fs::metadata(file::parent(path))?);
+        if file.uid() == 0 && dir.uid() != 0 {
+            chown(path, Some(dir.uid()), Some(dir.gid()))?;
+        }
+        Ok(())
+    };
+    own().map_err(io(path))
 }
 
 /// Gives a file a second name, so that there is no moment without one under the first.

@@ -24,6 +24,23 @@ async fn backed_up() -> (Place, Device, Chain) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_root_restores_belongs_to_the_user_whose_directory_it_is() {
+    let (place, _, _) = backed_up().await;
+    let (nobody, data) = (65_534, place.data());
+    std::fs::remove_file(data.join("relay.lock")).unwrap();
+    std::fs::remove_file(data.join("relay.key")).unwrap();
+    if std::os::unix::fs::chown(&data, Some(nobody), Some(nobody)).is_err() {
+        return eprintln!("skipped: only root can give a directory away");
+    }
+    let output = place.run(&["restore", &place.file("b")]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for name in ["relay.db", "relay.key", "relay.lock"] {
+        let owner = std::os::unix::fs::MetadataExt::uid(&data.join(name).metadata().unwrap());
+        assert_eq!(owner, nobody, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_running_relay_is_brought_back_elsewhere_under_its_own_key_and_repeats_no_cursor() {
     let (place, elsewhere) = (Place::new(), Place::new());
     let (a, b) = (Device::new(1), Device::new(2));
