@@ -4,13 +4,15 @@ use super::{Config, Limits};
 
 /// Bytes per second below which the largest blob would take more than a quarter of a minute, and the fewest at once.
 const PACE_FLOOR: u64 = 64 << 10;
+/// The protocol's own bound.
+const LARGEST_BLOB: u64 = 1 << 20;
 
 /// A value that makes no sense, alone or beside another.
 #[derive(Debug, thiserror::Error)]
 #[error("{key} = {value}: {reason}")]
 pub struct ConfigError {
     key: &'static str,
-    value: u64,
+    value: String,
     reason: String,
 }
 
@@ -21,6 +23,11 @@ impl Config {
     /// Names the first key that makes no sense.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_storage()?;
+        if let Some(addr) = self.server.advertise.iter().find(|a| a.ip().is_unspecified() || a.port() == 0) {
+            let reason =
+                "devices cannot connect to that; an address as they reach it, with its port".to_owned();
+            return Err(ConfigError { key: "server.advertise", value: addr.to_string(), reason });
+        }
         self.limits.check()?;
         positive("cleanup.interval_secs", self.cleanup.interval_secs)
     }
@@ -28,12 +35,17 @@ impl Config {
     fn check_storage(&self) -> Result<(), ConfigError> {
         let s = &self.storage;
         positive("storage.max_blob_size", s.max_blob_size)?;
+        if s.max_blob_size > LARGEST_BLOB {
+            let reason = format!("the protocol has no larger blobs; at most {LARGEST_BLOB}");
+            let value = s.max_blob_size.to_string();
+            return Err(ConfigError { key: "storage.max_blob_size", value, reason });
+        }
         positive("storage.max_groups", s.max_groups)?;
         let whole_blob = "a group could never push a full blob (storage.max_blob_size)";
         at_least("storage.max_group_storage", s.max_group_storage, s.max_blob_size, whole_blob)?;
         at_least("storage.max_total_storage", s.max_total_storage, s.max_blob_size, whole_blob)?;
         positive("storage.default_ttl_secs", s.default_ttl_secs)?;
-        let shorter = "a blob would be kept longer than at most (storage.default_ttl_secs)";
+        let shorter = "less than storage.default_ttl_secs";
         at_least("storage.max_ttl_secs", s.max_ttl_secs, s.default_ttl_secs, shorter)
     }
 }
@@ -76,7 +88,7 @@ fn at_least(key: &'static str, value: u64, least: u64, otherwise: &str) -> Resul
     if value >= least {
         return Ok(());
     }
-    Err(ConfigError { key, value, reason: format!("{otherwise}; at least {least}") })
+    Err(ConfigError { key, value: value.to_string(), reason: format!("{otherwise}; at least {least}") })
 }
 
 #[cfg(test)]
@@ -105,6 +117,9 @@ mod tests {
         };
         named(|c| c.storage.max_total_storage = 1, "storage.max_total_storage");
         named(|c| c.storage.max_blob_size = 0, "storage.max_blob_size");
+        named(|c| c.storage.max_blob_size = (1 << 20) + 1, "storage.max_blob_size");
+        named(|c| c.server.advertise = vec!["0.0.0.0:4433".parse().unwrap()], "server.advertise");
+        named(|c| c.server.advertise = vec!["192.0.2.1:0".parse().unwrap()], "server.advertise");
         named(|c| c.storage.max_groups = 0, "storage.max_groups");
         named(|c| c.storage.default_ttl_secs = 0, "storage.default_ttl_secs");
         named(|c| c.storage.max_ttl_secs = 7200, "storage.max_ttl_secs");

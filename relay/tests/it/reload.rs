@@ -87,7 +87,7 @@ async fn a_changed_file_rules_at_once_and_a_broken_one_changes_nothing() {
     ] {
         let said = relay.reload(broken);
         assert!(said.contains("ERROR") && said.contains("stays as it is"), "{said}");
-        assert!(said.contains(named) || relay.line(named).contains(named), "{said}");
+        assert!(said.contains(named), "one line names what is wrong: {said}");
         assert_eq!(passes(&mut stream, &chain, 200, 2).await, 0);
     }
     // The same connection all the time; and the way back.
