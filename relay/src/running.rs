@@ -96,7 +96,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let relay = Arc::new(Relay::new(&config, admission, data_dir, Arc::new(storage), chunks, hub, metrics));
     let streams = config.limits.max_streams_per_connection;
     let endpoint = endpoint::bind(config.server.bind, key, streams, config.server.congestion).await?;
-    let http = serve_http(&relay, &config.http).await?;
+    let http = match serve_http(&relay, &config.http).await {
+        Ok(http) => http,
+        Err(e) => {
+            // Dropped open, it would be an error in the log beside the real one.
+            endpoint.close().await;
+            return Err(e.into());
+        }
+    };
     let address = address(&endpoint, &config.server.advertise);
     let presence = relay.hub.presence.clone();
     let stop = relay.stop.clone();

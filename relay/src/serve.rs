@@ -15,12 +15,12 @@ pub(crate) async fn serve(args: &Args, config: Config) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("signals")?;
     let own_address = config.data.join("relay.address");
     let relay = zerok_relay::start(config).await?;
-    // For `zerok-relay invite`.
-    address_file::write(&own_address, relay.address())
-        .with_context(|| format!("cannot write {}", own_address.display()))?;
-    if let Some(path) = &args.address_file {
-        address_file::write(path, relay.address())
-            .with_context(|| format!("cannot write {}", path.display()))?;
+    // The first is for `zerok-relay invite`.
+    for path in [Some(&own_address), args.address_file.as_ref()].into_iter().flatten() {
+        if let Err(e) = address_file::write(path, relay.address()) {
+            relay.stop().await;
+            return Err(e).with_context(|| format!("cannot write {}", path.display()));
+        }
     }
     loop {
         tokio::select! {

@@ -31,14 +31,24 @@ pub(super) type PendingAcks = Arc<Mutex<HashMap<(GroupId, DeviceId), u64>>>;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// SQLite refuses.
-    #[error("relay.db")]
-    Database(#[from] rusqlite::Error),
+    #[error("{}", with_next_step(.0))]
+    Database(rusqlite::Error),
     /// Its file cannot be made.
     #[error("relay.db")]
     File(#[source] std::io::Error),
-    /// It comes from a newer version, or a migration fails.
-    #[error("relay.db: {0} (a database of a newer version is not opened)")]
-    Migration(#[from] rusqlite_migration::Error),
+    /// A newer zerok-relay made it.
+    #[error(
+        "relay.db is of a newer version ({found}; this zerok-relay knows {known}): upgrade it, or restore a backup from before"
+    )]
+    Newer {
+        /// Its version.
+        found: i64,
+        /// The newest version known here.
+        known: usize,
+    },
+    /// Bringing it up to this version fails.
+    #[error("relay.db cannot be brought up to date: {0}")]
+    Migration(rusqlite_migration::Error),
     /// The writer's thread cannot be started.
     #[error("database thread")]
     Thread(#[from] std::io::Error),
@@ -78,7 +88,11 @@ impl Sqlite {
         let private = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
         private.map_err(OpenError::File)?;
         let mut connection = connect(path)?;
-        schema::migrations().to_latest(&mut connection)?;
+        let found = connection.pragma_query_value(None, "user_version", |r| r.get::<_, i64>(0))?;
+        if found > i64::try_from(schema::latest()).unwrap_or(i64::MAX) {
+            return Err(OpenError::Newer { found, known: schema::latest() });
+        }
+        schema::migrations().to_latest(&mut connection).map_err(OpenError::Migration)?;
         if options.vacuum {
             vacuum::convert(&connection)?;
         }
@@ -112,6 +126,24 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "cache_size", -65_536)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
+}
+
+// Not by `#[from]`: SQLite's errors name themselves as their own cause, and would be said twice.
+impl From<rusqlite::Error> for OpenError {
+    fn from(e: rusqlite::Error) -> Self {
+        OpenError::Database(e)
+    }
+}
+
+/// Why, and what the operator can do where that is known.
+fn with_next_step(e: &rusqlite::Error) -> String {
+    let step = match e.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            ": restore a backup (`zerok-relay restore FILE`), or move relay.db away: devices fill a new one"
+        }
+        _ => "",
+    };
+    format!("relay.db: {e}{step}")
 }
 
 impl From<rusqlite::Error> for StoreError {
