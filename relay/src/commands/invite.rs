@@ -16,10 +16,10 @@ pub(crate) struct InviteCommand {
     #[command(subcommand)]
     other: Option<Other>,
     /// Bytes of blobs that each group may store, such as 2GiB [default: storage.max_group_storage]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = a_size)]
     quota: Option<ByteSize>,
     /// How long groups may be made with it, such as 30d; groups that are made stay
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = a_time)]
     expires: Duration,
     /// How many groups may be made with it
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -45,8 +45,11 @@ enum Other {
 
 impl InviteCommand {
     pub(super) fn run(self, config: &Config) -> anyhow::Result<ExitCode> {
-        let invites = Invites::open(&config.database_path())
-            .context("an invitation is kept in the relay's database: start the relay once before")?;
+        let database = config.database_path();
+        let invites = Invites::open(&database).with_context(|| match database.try_exists() {
+            Ok(false) => "start the relay once before, or say where its data is (--data or --config)",
+            _ => "invitations are kept in the relay's database",
+        })?;
         match &self.other {
             None => self.create(config, &invites)?,
             Some(Other::List) => {
@@ -62,7 +65,7 @@ impl InviteCommand {
                 if self.json {
                     println!("{}", serde_json::to_string(&invite)?);
                 } else {
-                    println!("{} is revoked; {} made with it stay", invite.id, groups(invite.used));
+                    println!("{} is revoked{}", invite.id, staying(invite.used));
                 }
             }
         }
@@ -70,7 +73,6 @@ impl InviteCommand {
     }
 
     fn create(&self, config: &Config, invites: &Invites) -> anyhow::Result<()> {
-        let mut address = address(config)?;
         let quota = self.quota.map(|size| size.as_u64());
         if quota.is_some_and(|quota| quota < config.storage.max_blob_size) {
             bail!(
@@ -78,6 +80,7 @@ impl InviteCommand {
                 size(config.storage.max_blob_size)
             );
         }
+        let mut address = address(config)?;
         let terms = Terms { groups: self.groups, quota, lasts: self.expires, note: self.note.clone() };
         let (token, invite) = invites.create(&terms)?;
         address.token = Some(token);
@@ -136,18 +139,39 @@ fn table(all: &[Invite]) -> String {
             InviteState::Revoked => "revoked",
         };
         let of = format!("{}/{}", invite.used, invite.groups);
-        let quota = invite.quota_bytes.map_or_else(|| "-".to_owned(), size);
+        let quota = invite.quota_bytes.map_or_else(|| "default".to_owned(), size);
+        // It may be anything, and each invitation is one line.
+        let note: String = invite.note.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let line = format!(
             "{:<8}  {state:<7}  {of:>7}  {quota:>9}  {:>9}  {:<20}  {}",
             invite.id,
             size(invite.stored_bytes),
             time(invite.expires_ms),
-            invite.note
+            note
         );
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
+}
+
+fn staying(used: u64) -> String {
+    match used {
+        0 => String::new(),
+        1 => "; the group made with it stays".to_owned(),
+        n => format!("; the {n} groups made with it stay"),
+    }
+}
+
+fn a_size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| "expected a size, such as 2GiB".to_owned())
+}
+
+fn a_time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err("expected a time, such as 30d or 12h".to_owned()),
+    }
 }
 
 fn groups(n: u64) -> String {

@@ -77,13 +77,13 @@ async fn what_was_taken_back_or_is_over_makes_no_group() {
     let (_relay, address) = spawn_with(dir.path(), &["--bind", "127.0.0.1:0", "--admission", "token"]);
     let a = Device::new(1);
     let chain = Chain::new(&a);
-    let over = invite(dir.path(), &["--expires", "0s"]);
+    let over = invite(dir.path(), &["--expires", "1ms"]);
     refused(make(&address, &a, &chain, token(&over)).await, "has expired");
     let back = invite(dir.path(), &["--groups", "2"]);
     let id = back["invite"]["id"].as_str().unwrap().to_owned();
     make(&address, &a, &chain, token(&back)).await.unwrap();
     let text = stdout(command(dir.path()).args(["invite", "revoke", &id]));
-    assert!(text.contains("is revoked; 1 group made with it stay"), "{text}");
+    assert!(text.contains("is revoked; the group made with it stays"), "{text}");
     let b = Device::new(2);
     refused(make(&address, &b, &Chain::new(&b), token(&back)).await, "was revoked");
     Client::connect(&address, &a).await.session(&chain).await;
@@ -128,10 +128,25 @@ fn an_invitation_before_the_first_start_says_what_to_do() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("start the relay once"), "{}", stderr(&output));
     assert!(!dir.path().join("data").exists());
-    for wrong in [["invite", "--groups", "0"], ["invite", "--expires", "soon"], ["invite", "--quota", "much"]]
-    {
-        assert_eq!(run(command(dir.path()).args(wrong)).status.code(), Some(2));
+    for (option, value, expected) in [
+        ("--groups", "0", "not in 1..="),
+        ("--expires", "soon", "expected a time, such as 30d"),
+        ("--expires", "0s", "expected a time, such as 30d"),
+        ("--quota", "much", "expected a size, such as 2GiB"),
+    ] {
+        let output = run(command(dir.path()).args(["invite", option, value]));
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn a_note_of_several_lines_is_one_line_in_the_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let _relay = spawn_with(dir.path(), &["--bind", "127.0.0.1:0"]);
+    invite(dir.path(), &["--note", "for\nanna\u{1b}[31m"]);
+    let text = stdout(command(dir.path()).args(["invite", "list"]));
+    assert!(text.ends_with("  for anna [31m\n") && text.contains(" default "), "{text}");
 }
 
 #[test]
