@@ -89,6 +89,13 @@ impl Metrics {
             damaged: Family::default(),
         };
         metrics.register();
+        // What alerts watch is there from the start: Prometheus sees no increase in what begins with 1.
+        for code in [Code::GroupQuotaExceeded, Code::Internal] {
+            metrics.errors.get_or_create(&CodeLabel { code: code.number() });
+        }
+        for kind in ["blob", "chunk"] {
+            metrics.damaged.get_or_create(&KindLabel { kind });
+        }
         metrics
     }
 
