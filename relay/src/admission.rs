@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zerok_protocol::roster::{Append, RosterError};
-use zerok_protocol::{Code, DeviceId, GroupId, Head, Hello, VERSION};
+use zerok_protocol::{Code, DeviceId, GroupId, Head, Hello, MAX_BLOB, VERSION};
 
 use crate::clock;
 use crate::hub::{Group, ended_by, ends};
 use crate::known::{self, Known};
+use crate::policy::Admission;
 use crate::refuse::Refusal;
 use crate::relay::Relay;
-use crate::store::{NewStatements, StoreError};
+use crate::store::{NewStatements, NotInvited, StoreError};
 
 /// Bytes of statements that wait in memory for the one that makes their sender a member.
 const STAGED: usize = 16 << 20;
@@ -141,12 +142,18 @@ async fn attempt(
     mut statements: Vec<Append>,
     answer: &mut Option<impl FnOnce(Head)>,
 ) -> Result<(), Untaken> {
-    // Before the group's lock: who waits here holds nothing up.
-    let _judging = match stranger {
-        Some(_) => relay.judging.acquire().await.ok(),
-        None => None,
+    // A member's next statement is judged at once; whole rosters and branches are not, and wait before the group's lock,
+    // where they hold nothing up.
+    let _judging = match stranger.is_some() || statements.len() > 1 {
+        true => relay.judging.acquire().await.ok(),
+        false => None,
     };
     let group = relay.hub.open(&*relay.storage, id).await?;
+    let token = stranger.as_ref().map(|stranger| stranger.token.is_some());
+    if let (None, Some(false), Admission::Token) = (&group, token, &relay.admission) {
+        // It would be refused after its signatures were verified.
+        return Err(StoreError::NotInvited(NotInvited::NoToken).into());
+    }
     let _appending = match &group {
         Some(group) => Some(group.appending.lock().await),
         None => None,
@@ -278,6 +285,10 @@ async fn store(
     token: Option<String>,
     answer: impl FnOnce(Head),
 ) -> Result<(), Untaken> {
+    if proposal.new.iter().any(|append| known::size(append) > MAX_BLOB) {
+        // It would fit no page, and nobody would ever get beyond it.
+        return Err(Refusal::invalid("a statement with what stands beside it is at most 1 MiB").into());
+    }
     if proposal.is_too_long() {
         let text = "the group's roster is as long as this relay keeps one";
         return Err(Refusal::new(Code::GroupQuotaExceeded, text).into());

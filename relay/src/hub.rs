@@ -5,6 +5,7 @@ mod presence;
 mod tail;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,8 +23,11 @@ const IDLE_GROUPS: usize = 256;
 #[derive(Default)]
 pub(crate) struct Hub {
     groups: Mutex<HashMap<GroupId, Arc<Group>>>,
-    /// One group is loaded or made at a time, so that there is never a second copy of one.
-    loading: tokio::sync::Mutex<()>,
+    /// Held while a group is loaded or made, so that there is never a second copy of one. A few of them, so that a long
+    /// roster does not hold up everybody's.
+    loading: [tokio::sync::Mutex<()>; 32],
+    /// Nobody can choose a group's place among them.
+    places: RandomState,
     tail_bytes: Arc<AtomicUsize>,
     /// Groups in which somebody came or went.
     pub(crate) presence: Arc<presence::Changed>,
@@ -32,6 +36,12 @@ pub(crate) struct Hub {
 impl Hub {
     fn live(&self, id: &GroupId) -> Option<Arc<Group>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn loading(&self, id: &GroupId) -> &tokio::sync::Mutex<()> {
+        let [first, rest @ ..] = &self.loading;
+        let place = usize::try_from(self.places.hash_one(id) >> 48).unwrap_or(0) % self.loading.len();
+        place.checked_sub(1).and_then(|n| rest.get(n)).unwrap_or(first)
     }
 
     /// The group, loaded if need be.
@@ -43,7 +53,7 @@ impl Hub {
         if let Some(group) = self.live(&id) {
             return Ok(Some(group));
         }
-        let _loading = self.loading.lock().await;
+        let _loading = self.loading(&id).lock().await;
         if let Some(group) = self.live(&id) {
             return Ok(Some(group));
         }
@@ -65,7 +75,7 @@ impl Hub {
         known: Known,
         store: impl Future<Output = Result<(), StoreError>>,
     ) -> Result<Arc<Group>, StoreError> {
-        let _loading = self.loading.lock().await;
+        let _loading = self.loading(&id).lock().await;
         store.await?;
         let record = storage.group(id).await?.ok_or(StoreError::UnknownGroup)?;
         Ok(self.insert(id, Group::new(record.log_id, known, self.tail_bytes.clone(), self.presence.clone())))

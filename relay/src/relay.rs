@@ -29,7 +29,8 @@ pub(crate) struct Relay {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) rates: Rates,
     pub(crate) sessions: AtomicU64,
-    /// Rosters of strangers that are judged at a time: signatures cost them nothing, and never all processors here.
+    /// Rosters and branches that are judged at a time: their signatures cost who brings them nothing, and never all
+    /// processors here.
     pub(crate) judging: Semaphore,
     settings: watch::Sender<Arc<Settings>>,
     pub(crate) started: Instant,

@@ -150,7 +150,7 @@ async fn handle(
         }
         Message::Pull(request) => slow.take(session, Some(request.req), request.into()),
         Message::RosterGet(request) => slow.take(session, Some(request.req), request.into()),
-        Message::RosterAppend(request) => slow.take(session, Some(request.req), request.into()),
+        Message::RosterAppend(request) => slow.take_statements(session, request).await,
         Message::Hello(_) => Err((None, Refusal::invalid("HELLO a second time"))),
         other => {
             let text = format!("message {:#04x} does not belong on a session", other.kind());

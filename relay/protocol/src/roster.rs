@@ -16,6 +16,8 @@ use crate::message::{EpochId, Head};
 
 /// Most members of a group, recovery members included.
 pub const MAX_MEMBERS: usize = 256;
+/// Most sealed previous secrets beside one statement.
+pub const MAX_SEALED: usize = 256;
 /// Largest statement in bytes.
 pub const MAX_STATEMENT: usize = 16 << 10;
 

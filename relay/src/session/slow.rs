@@ -13,6 +13,8 @@ use zerok_protocol::{
 
 use super::{Refused, Session};
 use crate::admission;
+use crate::connection::BUDGET;
+use crate::known;
 use crate::refuse::Refusal;
 use crate::store::PageLimit;
 
@@ -24,7 +26,7 @@ const PAGE_BYTES: usize = 1 << 20;
 const ROSTER_BYTES: usize = MAX_FRAME - (16 << 10);
 
 // Boxed: the channel makes room for 32 of them at once, and most sessions never ask for anything.
-pub(super) struct SlowLane(mpsc::Sender<Box<Message>>);
+pub(super) struct SlowLane(mpsc::Sender<(Box<Message>, Option<OwnedSemaphorePermit>)>);
 
 impl SlowLane {
     pub(super) fn start(session: &Arc<Session>) -> Self {
@@ -35,15 +37,41 @@ impl SlowLane {
 
     pub(super) fn take(&self, session: &Session, req: Option<u32>, request: Message) -> Result<(), Refused> {
         session.conn.message().map_err(|refusal| (req, refusal))?;
-        self.0.try_send(Box::new(request)).map_err(|_| {
+        self.put(req, request, None)
+    }
+
+    /// The same with statements, which count among what the connection has under way.
+    pub(super) async fn take_statements(
+        &self,
+        session: &Session,
+        append: RosterAppend,
+    ) -> Result<(), Refused> {
+        let req = Some(append.req);
+        session.conn.message().map_err(|refusal| (req, refusal))?;
+        let bytes: usize = append.statements.iter().map(known::size).sum();
+        let cost = u32::try_from(bytes.min(BUDGET)).unwrap_or(u32::MAX);
+        let Ok(permit) = session.conn.budget.clone().acquire_many_owned(cost).await else { return Ok(()) };
+        self.put(req, append.into(), Some(permit))
+    }
+
+    fn put(
+        &self,
+        req: Option<u32>,
+        request: Message,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Refused> {
+        self.0.try_send((Box::new(request), permit)).map_err(|_| {
             let refusal = Refusal::new(Code::RelayOverloaded, "too many requests under way");
             (req, refusal.retry_after(Duration::from_millis(100)))
         })
     }
 }
 
-async fn serve(session: Arc<Session>, mut inbox: mpsc::Receiver<Box<Message>>) {
-    while let Some(request) = inbox.recv().await {
+async fn serve(
+    session: Arc<Session>,
+    mut inbox: mpsc::Receiver<(Box<Message>, Option<OwnedSemaphorePermit>)>,
+) {
+    while let Some((request, permit)) = inbox.recv().await {
         session.outbox.room().await;
         if session.over.is_cancelled() {
             return;
@@ -57,6 +85,7 @@ async fn serve(session: Arc<Session>, mut inbox: mpsc::Receiver<Box<Message>>) {
         if let Err(refusal) = result {
             session.outbox.send(&refusal.answer(Some(req)));
         }
+        drop(permit);
     }
 }
 

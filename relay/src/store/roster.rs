@@ -47,6 +47,9 @@ pub(super) fn append(work: &mut Work<'_>, new: &NewStatements) -> Result<(), Sto
 }
 
 fn create(work: &mut Work<'_>, group: &GroupId, maker: &Maker) -> Result<i64, StoreError> {
+    if work.disk_short {
+        return Err(StoreError::DiskFull);
+    }
     if work.books.totals.groups >= work.quotas.groups {
         return Err(StoreError::TooManyGroups);
     }

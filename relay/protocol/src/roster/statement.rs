@@ -1,9 +1,12 @@
 //! A statement, its exact signed bytes, and the envelopes that travel beside it.
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use super::{MAX_STATEMENT, RosterError, verify};
+use bytes::Bytes;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{MAX_SEALED, MAX_STATEMENT, RosterError, verify};
 use crate::id::{ChainId, DeviceId, GroupId, Hash, KemKey, Signature};
 
 /// What stands before a statement's bytes when its author signs them.
@@ -244,5 +247,32 @@ pub struct Append {
     /// For every member (an epoch) or the joiner (add).
     pub envelopes: Vec<Envelope>,
     /// The previous epoch's secret sealed under the new one; a lost branch's too. Kept for good.
+    #[serde(deserialize_with = "few")]
     pub sealed_previous: Vec<Bytes>,
+}
+
+/// Reads no more than [`MAX_SEALED`]: in memory an empty one takes many times what it takes on the wire.
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Bytes>, D::Error> {
+    struct Few;
+
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<Bytes>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX_SEALED} byte strings")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Bytes>, A::Error> {
+            let mut sealed = Vec::new();
+            while let Some(next) = list.next_element()? {
+                if sealed.len() == MAX_SEALED {
+                    return Err(A::Error::invalid_length(MAX_SEALED + 1, &self));
+                }
+                sealed.push(next);
+            }
+            Ok(sealed)
+        }
+    }
+
+    deserializer.deserialize_seq(Few)
 }

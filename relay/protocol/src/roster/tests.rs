@@ -240,3 +240,15 @@ fn a_branch_by_a_stranger_is_no_fork() {
     let other = rotate(&base, &stranger, &d);
     assert_eq!(other_wins(&base, &own, &other, 0), Err(RosterError::NotMember { n: 3 }));
 }
+
+#[test]
+fn a_list_of_nothings_is_not_read_to_its_end() {
+    let nothings = |n| Append {
+        statement: Signed { bytes: Bytes::new(), signature: Signature([0; 64]), joiner: None },
+        envelopes: vec![],
+        sealed_previous: vec![Bytes::new(); n],
+    };
+    let read = |n| rmp_serde::from_slice::<Append>(&rmp_serde::to_vec_named(&nothings(n)).unwrap());
+    assert_eq!(read(MAX_SEALED).unwrap(), nothings(MAX_SEALED));
+    assert!(read(MAX_SEALED + 1).is_err() && read(500_000).is_err());
+}
