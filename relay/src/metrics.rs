@@ -91,10 +91,10 @@ impl Metrics {
         metrics.register();
         // What alerts watch is there from the start: Prometheus sees no increase in what begins with 1.
         for code in [Code::GroupQuotaExceeded, Code::Internal] {
-            metrics.errors.get_or_create(&CodeLabel { code: code.number() });
+            drop(metrics.errors.get_or_create(&CodeLabel { code: code.number() }));
         }
         for kind in ["blob", "chunk"] {
-            metrics.damaged.get_or_create(&KindLabel { kind });
+            drop(metrics.damaged.get_or_create(&KindLabel { kind }));
         }
         metrics
     }
