@@ -26,6 +26,8 @@ pub(crate) const BUDGET: usize = 8 << 20;
 const OUTGOING: usize = 8 << 20;
 /// Bytes of statements of one connection that wait for the one that makes their sender a member.
 const STAGED: usize = 32 << 20;
+/// CHUNK_GETs of one connection that may wait: each may name hundreds of chunks that are not there.
+const GETS: usize = 128;
 /// How long a refused stream may take to be read by the device.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long the streams of a connection may take to end when the relay stops.
@@ -39,6 +41,8 @@ pub(crate) struct Conn {
     pub(crate) budget: Arc<Semaphore>,
     outgoing: Arc<Semaphore>,
     pub(crate) staged: Arc<Semaphore>,
+    /// CHUNK_GETs of all its streams that may wait.
+    pub(crate) gets: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     /// Groups with admitted sessions on this connection, and how many.
     admitted: Mutex<HashMap<GroupId, usize>>,
@@ -51,6 +55,7 @@ pub(crate) async fn serve(relay: Arc<Relay>, quic: Connection, ip: Option<IpAddr
         budget: Arc::new(Semaphore::new(BUDGET)),
         outgoing: Arc::new(Semaphore::new(OUTGOING)),
         staged: Arc::new(Semaphore::new(STAGED)),
+        gets: Arc::new(Semaphore::new(GETS)),
         tasks: TaskTracker::new(),
         admitted: Mutex::default(),
         relay,

@@ -141,8 +141,9 @@ fn get(
     if request.addresses.len() > MAX_GET {
         return Err((req, Refusal::invalid(format!("at most {MAX_GET} addresses"))));
     }
-    let Ok(place) = waiting.clone().try_acquire_owned() else {
-        let refusal = Refusal::new(Code::RelayOverloaded, "too many CHUNK_GET under way on this stream");
+    let places = (waiting.clone().try_acquire_owned(), conn.gets.clone().try_acquire_owned());
+    let (Ok(place), Ok(of_all)) = places else {
+        let refusal = Refusal::new(Code::RelayOverloaded, "too many CHUNK_GET under way");
         return Err((req, refusal.retry_after(Duration::from_millis(100))));
     };
     let (conn, outbox) = (conn.clone(), outbox.clone());
@@ -152,7 +153,7 @@ fn get(
             () = conn.relay.stop.cancelled() => {}
             () = answer_all(&conn, &outbox, request) => {}
         }
-        drop(place);
+        drop((place, of_all));
     });
     Ok(())
 }

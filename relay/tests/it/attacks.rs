@@ -175,3 +175,28 @@ async fn credit_in_drops_delivers_all_the_same() {
     }
     assert_eq!(blobs, 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_streams_do_not_let_more_gets_wait() {
+    let relay = TestRelay::start().await;
+    let a = Device::new(1);
+    let chain = Chain::new(&a);
+    let ca = Client::connect(&relay.address(), &a).await;
+    let (_session, _) = ca.session(&chain).await;
+    let get =
+        |req| ChunkGet { req, group: chain.roster.group(), addresses: vec![Hash([1; 32])], wait_ms: 30_000 };
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let mut stream = ca.open().await;
+        for req in 1..=16 {
+            stream.send(get(req)).await;
+        }
+        // Answered behind them all.
+        stream.send(ChunkHave { req: 17, group: chain.roster.group(), addresses: vec![] }).await;
+        assert!(matches!(stream.next().await, Message::ChunkMissing(_)));
+        streams.push(stream);
+    }
+    let mut one_more = ca.open().await;
+    one_more.send(get(1)).await;
+    assert_eq!(one_more.error().await.code, Code::RelayOverloaded);
+}
