@@ -13,6 +13,7 @@ use tracing::Instrument;
 use zerok_protocol::{DeviceId, GroupId, MAX_FRAME, Message};
 
 use crate::frames::{Frames, FramesError, STRANGERS_FRAME, decode};
+use crate::hub::Group;
 use crate::limit::Limited;
 use crate::metrics::Counted;
 use crate::outbox::Outbox;
@@ -45,7 +46,7 @@ pub(crate) struct Conn {
     pub(crate) gets: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     /// Groups with admitted sessions on this connection, and how many.
-    admitted: Mutex<HashMap<GroupId, usize>>,
+    admitted: Mutex<HashMap<GroupId, (Arc<Group>, usize)>>,
 }
 
 /// Serves a connection until it or the relay ends.
@@ -147,7 +148,7 @@ async fn stream(conn: Arc<Conn>, send: SendStream, recv: RecvStream) {
 }
 
 impl Conn {
-    fn admitted(&self) -> MutexGuard<'_, HashMap<GroupId, usize>> {
+    fn admitted(&self) -> MutexGuard<'_, HashMap<GroupId, (Arc<Group>, usize)>> {
         self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -193,9 +194,11 @@ impl Conn {
         self.outgoing.clone().acquire_many_owned(bytes).await.ok()
     }
 
-    /// Has this connection an admitted session of the group?
+    /// Has this connection an admitted session of the group, and is the device a member still? A session that is being
+    /// ended gives no access any more.
     pub(crate) fn has_access(&self, group: &GroupId) -> bool {
-        self.admitted().contains_key(group)
+        let group = self.admitted().get(group).map(|(group, _)| group.clone());
+        group.is_some_and(|group| group.known().roster.is_member(&self.device))
     }
 
     /// Has it an admitted session at all?
@@ -204,9 +207,9 @@ impl Conn {
     }
 
     /// Lets the connection's other streams use the group as long as the answer lives.
-    pub(crate) fn admit(self: &Arc<Self>, group: GroupId) -> Access {
-        *self.admitted().entry(group).or_default() += 1;
-        Access { conn: self.clone(), group }
+    pub(crate) fn admit(self: &Arc<Self>, id: GroupId, group: &Arc<Group>) -> Access {
+        self.admitted().entry(id).or_insert_with(|| (group.clone(), 0)).1 += 1;
+        Access { conn: self.clone(), group: id }
     }
 }
 
@@ -219,7 +222,7 @@ pub(crate) struct Access {
 impl Drop for Access {
     fn drop(&mut self) {
         let mut admitted = self.conn.admitted();
-        if let Some(sessions) = admitted.get_mut(&self.group) {
+        if let Some((_, sessions)) = admitted.get_mut(&self.group) {
             *sessions -= 1;
             if *sessions == 0 {
                 admitted.remove(&self.group);

@@ -23,6 +23,15 @@ pub enum Admission {
 }
 
 impl Admission {
+    /// For the log.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Admission::Open => "open",
+            Admission::Token => "token",
+            Admission::Own(_) => "own groups",
+        }
+    }
+
     /// Who may make a group, by the token that was in HELLO.
     pub(crate) fn maker(&self, token: Option<String>) -> Maker {
         match self {

@@ -112,7 +112,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     relay.tasks.spawn(cleanup::run(relay.clone()));
     relay.tasks.spawn(cleanup::keep_reserve(relay.clone()));
     relay.tasks.spawn(sweep(relay.clone()));
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
+    let port = endpoint.bound_sockets().first().map(SocketAddr::port);
+    let (admission, health) = (relay.admission.name(), http.is_some());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), port, admission, health, "listening");
     Ok(Running { relay, endpoint, address, http, quotas, started_with: config })
 }
 

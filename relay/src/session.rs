@@ -76,6 +76,8 @@ async fn run(session: &Arc<Session>, frames: &mut Frames) {
     let stop = &session.conn.relay.stop;
     loop {
         let frame = tokio::select! {
+            // First of all: who was shut out is served nothing more.
+            biased;
             () = session.outbox.ended().cancelled() => return,
             () = stop.cancelled() => return goodbye(session).await,
             frame = frames.next_answerable(&session.outbox) => frame,

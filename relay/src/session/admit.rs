@@ -142,7 +142,7 @@ async fn hello_again(
             return Err(admission::shut_out(relay, hello.group, &group.known(), conn.device).await?);
         }
     };
-    let access = conn.admit(hello.group);
+    let access = conn.admit(hello.group, &group);
     let member = relay.storage.member(hello.group, conn.device).await?;
     group.raise(member.last_cursor);
     place.welcome(|head| {

@@ -33,7 +33,8 @@ impl RelaysServer for Api {
             .await
             .map_err(|e: StoreError| e)?;
         self.context.links.nudge();
-        Ok(self.relay(&address))
+        // What the relay said of an earlier address or token is no answer to this one.
+        Ok(Relay { error: None, ..self.relay(&address) })
     }
 
     async fn relay_remove(&self, relay: String, _group: Option<String>) -> Result<Done, ApiError> {

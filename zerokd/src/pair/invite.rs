@@ -46,7 +46,8 @@ pub(crate) async fn create(
     let invite = Invite {
         secret: Secret::from(clock::random::<32>()),
         mailbox: MailboxId(clock::random()),
-        relay: address.expose(),
+        // Without the operator's token: only making a group needs one.
+        relay: address.to_string(),
         expires_at: expires,
     };
     let mut mailbox = Mailbox::new(&connection, invite.mailbox, Side::Opener).await?;
@@ -144,6 +145,9 @@ async fn until<T>(
                 .iter()
                 .find_map(|view| view.error.clone())
                 .unwrap_or_else(|| "not connected yet".into());
+            if views.iter().any(|view| view.connection.is_some() && view.error.is_some()) {
+                return Err(PairError::Refused(why));
+            }
             return Err(PairError::Unreachable(format!("no relay is connected: {why}")));
         }
     }
@@ -301,7 +305,7 @@ async fn grant(
     let (relays, own_name, group_name) = context
         .store
         .read(move |connection| {
-            let relays = relays::all(connection)?.iter().map(|relay| relay.address.expose()).collect();
+            let relays = relays::all(connection)?.iter().map(|relay| relay.address.to_string()).collect();
             Ok::<(Vec<String>, _, _), StoreError>((
                 relays,
                 names::own(connection)?,
