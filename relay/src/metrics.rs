@@ -125,7 +125,11 @@ impl Metrics {
         r.register("errors", "Refusals by code", self.errors.clone());
         r.register("rate_limited", "Refusals and waits by limit", self.rate_limited.clone());
         r.register("rejected_handshakes", "Connections not accepted", self.rejected.clone());
-        r.register("damaged_items", "Stored blobs and chunks found damaged and dropped", self.damaged.clone());
+        r.register(
+            "damaged_items",
+            "Stored blobs and chunks found damaged and dropped",
+            self.damaged.clone(),
+        );
     }
 
     pub(crate) fn error(&self, code: Code) {

@@ -298,6 +298,8 @@ async fn unread(relay: &TestRelay, chain: &Chain, device: &Device, seen: &mut Se
     let (mut session, _) = deaf.session(chain).await;
     session.send(Pull { req: 1, after_cursor: 0, limit: None }).await;
     seen.expect(&["pulls"]).await;
+    // The answer is on its way when more has come than who is online.
+    session.recv.recv.read_exact(&mut [0; 1500]).await.unwrap();
     session.send(Bye { reason: String::new() }).await;
     seen.expect(&["streams_unread"]).await;
 }
