@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use zerok_protocol::{
     Chunk, ChunkGet, ChunkHave, ChunkMissing, ChunkOutcome, ChunkPut, ChunkPutAck, Code, GroupId, Hash,
@@ -22,6 +25,8 @@ const MAX_GET: usize = 256;
 const MAX_HAVE: usize = 8192;
 /// CHUNK_GETs of one stream that may be waiting.
 const MAX_WAITING: usize = 16;
+/// Chunks of one CHUNK_GET that are read from disk at a time.
+const READS: usize = 4;
 /// Longest wait for a chunk.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
@@ -163,26 +168,55 @@ async fn answer_all(conn: &Conn, outbox: &Outbox, request: ChunkGet) {
     let deadline = Instant::now() + Duration::from_millis(wait_ms.into()).min(MAX_WAIT);
     let mut left: BTreeSet<Hash> = addresses.into_iter().collect();
     let mut wanted = conn.relay.chunks.want(group, conn.device, left.iter().copied().collect());
-    while !left.is_empty() {
-        // What is there already is told at once, even when there is no time to wait.
-        let Ok(Some(address)) = timeout_at(deadline, wanted.next()).await else { break };
-        if !left.contains(&address) || !conn.has_access(&group) {
-            continue;
-        }
-        let Some(mut place) = conn.outgoing(MAX_CHUNK).await else { break };
-        if let Some(data) = conn.relay.chunks.read(group, address).await {
-            left.remove(&address);
-            let size = data.len();
-            drop(place.split(MAX_CHUNK.saturating_sub(size)));
-            conn.pace(size).await;
-            outbox.send_large(Chunk { req, address, data: Some(data) }.into(), place);
-            conn.relay.metrics.chunks_out.inc();
-            conn.relay.chunks.served(&group, &address, &conn.device);
+    let mut reads = FuturesUnordered::new();
+    let mut waiting = true;
+    while !left.is_empty() || !reads.is_empty() {
+        tokio::select! {
+            Some((address, read)) = reads.next() => match read {
+                Some((data, place)) => send(conn, outbox, (req, group), address, data, place).await,
+                // Lost on disk: it may be put again.
+                None => drop(left.insert(address)),
+            },
+            // What is there already is told at once, even when there is no time to wait.
+            told = timeout_at(deadline, wanted.next()), if waiting && reads.len() < READS => match told {
+                Ok(Some(address)) if conn.has_access(&group) && left.remove(&address) => {
+                    reads.push(read(conn, group, address));
+                }
+                Ok(Some(_)) => {}
+                _ => waiting = false,
+            },
+            else => break,
         }
     }
+    drop(reads);
     drop(wanted);
     for address in left {
         outbox.room().await;
         outbox.send(&Chunk { req, address, data: None }.into());
     }
+}
+
+/// Reads a chunk once it has its place among what is on its way out of this connection.
+async fn read(conn: &Conn, group: GroupId, address: Hash) -> (Hash, Option<(Bytes, OwnedSemaphorePermit)>) {
+    let read = async {
+        let place = conn.outgoing(MAX_CHUNK).await?;
+        Some((conn.relay.chunks.read(group, address).await?, place))
+    };
+    (address, read.await)
+}
+
+async fn send(
+    conn: &Conn,
+    outbox: &Outbox,
+    (req, group): (u32, GroupId),
+    address: Hash,
+    data: Bytes,
+    mut place: OwnedSemaphorePermit,
+) {
+    let size = data.len();
+    drop(place.split(MAX_CHUNK.saturating_sub(size)));
+    conn.pace(size).await;
+    outbox.send_large(Chunk { req, address, data: Some(data) }.into(), place);
+    conn.relay.metrics.chunks_out.inc();
+    conn.relay.chunks.served(&group, &address, &conn.device);
 }
