@@ -115,9 +115,22 @@ impl Message {
     /// This message as one frame, length included.
     #[must_use]
     pub fn to_frame(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64);
+        let mut out = Vec::with_capacity(self.room());
         self.put(&mut out);
         out
+    }
+
+    /// About as many bytes as its frame will have, so that a large one is not moved while it grows.
+    fn room(&self) -> usize {
+        let blob = |payload: &Bytes| payload.len() + 192;
+        match self {
+            Message::Push(m) => blob(&m.payload),
+            Message::Deliver(m) => blob(&m.blob.payload),
+            Message::PullResponse(m) => m.blobs.iter().map(|b| blob(&b.payload)).sum::<usize>() + 64,
+            Message::ChunkPut(m) => blob(&m.data),
+            Message::Chunk(m) => m.data.as_ref().map_or(128, blob),
+            _ => 64,
+        }
     }
 
     /// Reads a frame's body (without the length).
